@@ -1,0 +1,70 @@
+"""Weighted sums of losses, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from metabin_jax.models import Outputs
+from metabin_jax.ops import losses
+
+# (network outputs, batch) -> (total, {name: unweighted loss})
+Objective = Callable[[Outputs, Any], tuple[jax.Array, dict[str, jax.Array]]]
+NAMES = ("ce", "triplet", "shuffle", "scatter")
+
+
+def make_objective(
+  names: Sequence[str],
+  *,
+  weights: Mapping[str, float] | None = None,
+  margin: float = losses.MARGIN,
+  smoothing: float = losses.SMOOTHING,
+  smoothing_spread: str = "others",
+  scatter_normalize: bool = True,
+) -> Objective:
+  """Binds a sum of losses.
+
+  Args:
+    names: some of `NAMES`, at least one.
+    weights: factor of each loss, 1 where absent.
+    margin: of the triplet loss.
+    smoothing: label smoothing of the cross entropy.
+    smoothing_spread: "others" or "all", see `losses.cross_entropy`.
+    scatter_normalize: see `losses.scatter`.
+
+  Returns:
+    objective(outputs, batch) -> (total, parts). `batch` has `pid` [B] and
+    `domain` [B].
+
+  Raises:
+    ValueError: for an unknown or missing name.
+  """
+  unknown = sorted(set(names) - set(NAMES))
+  if unknown or not names:
+    raise ValueError(f"losses are {tuple(names)}, want some of {NAMES}.")
+  weights = dict(weights or {})
+
+  def part(name: str, outputs: Outputs, batch: Any) -> jax.Array:
+    if name == "ce":
+      return losses.cross_entropy(
+        outputs.logits,
+        batch.pid,
+        smoothing=smoothing,
+        spread=smoothing_spread,
+      )
+    if name == "triplet":
+      return losses.triplet(outputs.pooled, batch.pid, margin=margin)
+    if name == "shuffle":
+      return losses.shuffle(outputs.pooled, batch.pid, batch.domain)
+    return losses.scatter(
+      outputs.pooled, batch.domain, normalize=scatter_normalize
+    )
+
+  def objective(outputs, batch):
+    parts = {name: part(name, outputs, batch) for name in names}
+    total = sum(weights.get(name, 1.0) * parts[name] for name in names)
+    return total, parts
+
+  return objective

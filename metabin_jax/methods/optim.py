@@ -1,0 +1,185 @@
+"""Schedules and optimizers of the published recipe.
+
+Schedules are functions of the iteration, not of the number of optimizer
+updates: the ten base updates of the first iteration share one learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+PyTree = Any
+FROZEN = ("neck", "bn_bias")
+
+
+def warmup_multistep(
+  peak: float,
+  *,
+  warmup_steps: int,
+  warmup_factor: float,
+  milestones_steps: Sequence[int],
+  decay: float = 0.1,
+) -> optax.Schedule:
+  """Linear warm-up times a staircase.
+
+  Args:
+    peak: learning rate after warm-up.
+    warmup_steps: iterations from `warmup_factor * peak` to `peak`; 0 for none.
+    warmup_factor: fraction of `peak` at iteration 0.
+    milestones_steps: iterations from which the rate is multiplied by `decay`.
+    decay: the factor.
+
+  Returns:
+    Schedule: iteration -> learning rate.
+
+  Source: reference solver/lr_scheduler.py, `WarmupMultiStepLR`.
+  """
+  stairs = optax.piecewise_constant_schedule(
+    peak, {int(step): decay for step in milestones_steps}
+  )
+  if warmup_steps <= 0:
+    return stairs
+  rise = optax.linear_schedule(warmup_factor, 1.0, warmup_steps)
+  return lambda step: rise(step) * stairs(step)
+
+
+def triangular_cycle(
+  low: float, high: float, period_steps: int
+) -> optax.Schedule:
+  """Linear from low to high and back, over and over.
+
+  Args:
+    low: value at step 0 and at every multiple of the period.
+    high: value after floor(period_steps / 2) steps.
+    period_steps: at least 2.
+
+  Returns:
+    Schedule: step -> value.
+
+  Raises:
+    ValueError: for a period below 2.
+
+  Source: MetaBIN, cyclic inner-updating; equals torch `CyclicLR` (triangular)
+    with step_size_up = floor(period / 2).
+  """
+  if period_steps < 2:
+    raise ValueError(f"period_steps is {period_steps}, want at least 2.")
+  up = period_steps // 2
+
+  def schedule(count):
+    phase = jnp.mod(count, period_steps)
+    rise = phase / up
+    fall = (period_steps - phase) / (period_steps - up)
+    return low + (high - low) * jnp.where(phase <= up, rise, fall)
+
+  return schedule
+
+
+def make_beta_schedule(
+  *,
+  low: float,
+  high: float,
+  period_steps: int,
+  fixed: float | None = None,
+  scale: float = 1.0,
+) -> optax.Schedule:
+  """The inner step size beta of iteration i.
+
+  Args:
+    low: smallest value of the cycle.
+    high: largest value of the cycle.
+    period_steps: iterations of one cycle.
+    fixed: a constant in place of the cycle.
+    scale: factor on the result: 1 in the paper; the learning rate of rho in
+      the released code, which makes beta ten times smaller.
+
+  Returns:
+    Schedule: iteration -> beta. The cycle is advanced before its first use, as
+    the reference does, so iteration 0 sees its second value.
+  """
+  if fixed is not None:
+    return optax.constant_schedule(scale * fixed)
+  cycle = triangular_cycle(low, high, period_steps)
+  return lambda step: scale * cycle(step + 1)
+
+
+def make_params_tx(
+  *, momentum: float = 0.9, weight_decay: float = 5e-4
+) -> optax.GradientTransformation:
+  """SGD as PyTorch writes it, without the learning rate.
+
+  Weight decay joins the gradient before the momentum buffer, and the learning
+  rate multiplies what leaves it; `apply_params` does the latter.
+
+  Args:
+    momentum: in [0, 1).
+    weight_decay: applied to every parameter, norm layers included; rho is not
+      among them.
+
+  Returns:
+    An optax transform.
+  """
+  return optax.chain(
+    optax.add_decayed_weights(weight_decay), optax.trace(momentum)
+  )
+
+
+def rate_factors(params: PyTree, bias_factor: float = 2.0) -> PyTree:
+  """Learning-rate factor of every parameter.
+
+  Args:
+    params: the parameter tree.
+    bias_factor: factor of biases (reference: 2).
+
+  Returns:
+    The same tree of floats: `bias_factor` where the name ends in "bias", 0 for
+    the frozen bias of the BNNeck, 1 elsewhere.
+  """
+
+  def factor(path, _):
+    names = tuple(entry.key for entry in path)
+    if names == FROZEN:
+      return 0.0
+    return bias_factor if names[-1].endswith("bias") else 1.0
+
+  return jax.tree_util.tree_map_with_path(factor, params)
+
+
+def apply_params(
+  tx: optax.GradientTransformation,
+  grads: PyTree,
+  opt_state: optax.OptState,
+  params: PyTree,
+  rate: jax.Array,
+  bias_factor: float = 2.0,
+) -> tuple[PyTree, optax.OptState]:
+  """One update of the base parameters.
+
+  Args:
+    tx: from `make_params_tx`.
+    grads: gradient tree.
+    opt_state: momentum.
+    params: parameters.
+    rate: learning rate of this iteration.
+    bias_factor: factor of biases.
+
+  Returns:
+    Parameters and optimizer state afterwards; frozen parameters bit-identical.
+  """
+  updates, opt_state = tx.update(grads, opt_state, params)
+  factors = rate_factors(params, bias_factor)
+
+  def move(p, u, factor):
+    return p if factor == 0 else p - (rate * factor).astype(p.dtype) * u
+
+  return jax.tree.map(move, params, updates, factors), opt_state
+
+
+def project(balance: PyTree) -> PyTree:
+  """Rho clipped to [0, 1], after every step of its optimizer."""
+  return jax.tree.map(lambda rho: jnp.clip(rho, 0.0, 1.0), balance)

@@ -1,0 +1,125 @@
+"""MobileNetV2 as MetaBIN uses it: 53 norm layers, last stride 1.
+
+Two departures from the published network, both from the reference code: the
+first inverted residual keeps its 1x1 expansion (hence 53 norm layers, not 52),
+and channels are truncated, int(c * width), not rounded to multiples of 8.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from metabin_jax.models import layers
+
+# Expansion, channels at width 1, blocks, stride of the first block.
+STAGES = (
+  (1, 16, 1, 1),
+  (6, 24, 2, 2),
+  (6, 32, 3, 2),
+  (6, 64, 4, 2),
+  (6, 96, 3, 1),
+  (6, 160, 3, 1),
+  (6, 320, 1, 1),
+)
+
+
+class ConvNorm(nn.Module):
+  """Convolution, normalization, ReLU6."""
+
+  features: int
+  norm: str
+  size: int = 1
+  stride: int = 1
+  depthwise: bool = False
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mode: str) -> jax.Array:
+    """Maps [B, H, W, I] to [B, H / stride, W / stride, features]."""
+    x = layers.Conv(
+      self.features,
+      self.size,
+      self.stride,
+      self.depthwise,
+      dtype=self.dtype,
+      name="conv",
+    )(x)
+    return jax.nn.relu6(layers.make_norm(self.norm, "bn")(x, mode))
+
+
+class InvertedResidual(nn.Module):
+  """Expand, filter each channel, project; add the input where shapes agree."""
+
+  features: int
+  norm: str
+  expansion: int
+  stride: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mode: str) -> jax.Array:
+    """Maps [B, H, W, I] to [B, H / stride, W / stride, features]."""
+    hidden = x.shape[-1] * self.expansion
+    y = ConvNorm(hidden, self.norm, dtype=self.dtype, name="conv1")(x, mode)
+    y = ConvNorm(
+      hidden,
+      self.norm,
+      3,
+      self.stride,
+      True,
+      dtype=self.dtype,
+      name="dwconv2",
+    )(y, mode)
+    y = layers.Conv(self.features, dtype=self.dtype, name="conv3")(y)
+    y = layers.make_norm(self.norm, "bn")(y, mode)
+    same = self.stride == 1 and x.shape[-1] == self.features
+    return x + y if same else y
+
+
+class MobileNetV2(nn.Module):
+  """The backbone: images to the final feature map, 1/16 of the size.
+
+  Attributes:
+    norm: arm of the normalization layers, a key of `layers.NORMS`.
+    width: channel multiplier, above 0; the paper's is 1.4.
+    dtype: computation type.
+  """
+
+  norm: str = "bin"
+  width: float = 1.0
+  dtype: Any = jnp.float32
+
+  @property
+  def feature_dim(self) -> int:
+    """Channels of the final map: 1280, more for widths above 1."""
+    return int(1280 * self.width) if self.width > 1 else 1280
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mode: str) -> jax.Array:
+    """Maps [B, H, W, 3] to [B, H / 16, W / 16, feature_dim]."""
+
+    def channels(base: int) -> int:
+      return int(base * self.width)
+
+    if channels(16) < 2:
+      raise ValueError(f"width is {self.width}, want at least 0.125.")
+    x = ConvNorm(
+      channels(32), self.norm, 3, 2, dtype=self.dtype, name="layer1"
+    )(x, mode)
+    for stage, (expansion, base, blocks, stride) in enumerate(STAGES, 2):
+      for block in range(blocks):
+        x = InvertedResidual(
+          channels(base),
+          self.norm,
+          expansion,
+          stride if block == 0 else 1,
+          dtype=self.dtype,
+          name=f"layer{stage}_{block}",
+        )(x, mode)
+    return ConvNorm(
+      self.feature_dim, self.norm, dtype=self.dtype, name="layer9"
+    )(x, mode)

@@ -1,0 +1,134 @@
+"""The whole network: pixels in, pooled feature, embedding and logits out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from metabin_jax.models import layers, mobilenet_v2, resnet
+
+# ImageNet statistics on a scale of 0 to 255, RGB.
+PIXEL_MEAN = tuple(255 * v for v in (0.485, 0.456, 0.406))
+PIXEL_STD = tuple(255 * v for v in (0.229, 0.224, 0.225))
+
+
+class Outputs(NamedTuple):
+  """What the network gives for a batch."""
+
+  pooled: jax.Array  # [B, D] before the BNNeck: metric losses
+  embedding: jax.Array  # [B, D] after the BNNeck: retrieval, by cosine
+  logits: jax.Array  # [B, K]: cross entropy
+
+
+class ReIDNetwork(nn.Module):
+  """Backbone, global average pooling, BNNeck, bias-free classifier.
+
+  Attributes:
+    backbone: module called as `backbone(x, mode)`, giving [B, h, w, D].
+    num_classes: identities in the training set, K.
+    dtype: computation type of the backbone; losses see float32 or wider.
+  """
+
+  backbone: nn.Module
+  num_classes: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, images: jax.Array, *, mode: str) -> Outputs:
+    """Runs the network.
+
+    Args:
+      images: [B, H, W, 3] RGB in 0..255, uint8 or floating; normalized here.
+      mode: "update", "hold" or "eval", see ops/normalization.py. "update"
+        needs `mutable=["batch_stats"]`.
+
+    Returns:
+      Outputs; the neck's bias is a parameter that optimizers keep frozen.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3:
+      raise ValueError(f"images have shape {images.shape}, want [B, H, W, 3].")
+    wide = jnp.promote_types(self.dtype, jnp.float32)
+    mean, std = (
+      jnp.asarray(v, wide).reshape(1, 1, 1, 3) for v in (PIXEL_MEAN, PIXEL_STD)
+    )
+    x = ((images.astype(wide) - mean) / std).astype(self.dtype)
+    x = self.backbone(x, mode)
+    pooled = jnp.mean(x.astype(wide), axis=(1, 2))
+    neck = layers.BatchNorm(name="neck")
+    embedding = neck(pooled[:, None, None, :], mode)[:, 0, 0, :]
+    kernel = self.param(
+      "classifier",
+      nn.initializers.normal(0.001),
+      (pooled.shape[-1], self.num_classes),
+    )
+    logits = jnp.matmul(embedding, kernel.astype(embedding.dtype))
+    return Outputs(pooled, embedding, logits)
+
+
+def create(
+  backbone: str,
+  *,
+  norm: str,
+  num_classes: int,
+  width: float = 1.0,
+  dtype: Any = jnp.float32,
+) -> ReIDNetwork:
+  """Creates a network by name.
+
+  Args:
+    backbone: "mobilenetv2" or "resnet18", "resnet34", "resnet50", "resnet101",
+      "resnet152".
+    norm: arm of the backbone's norm layers, a key of `layers.NORMS`; the neck
+      is batch norm in every arm.
+    num_classes: identities in the training set, at least 1.
+    width: channel multiplier.
+    dtype: computation type.
+
+  Returns:
+    The module; `init_variables` makes its three trees.
+
+  Raises:
+    ValueError: for an unknown backbone or norm, or no classes.
+  """
+  if norm not in layers.NORMS:
+    raise ValueError(f"norm is {norm!r}, want one of {sorted(layers.NORMS)}.")
+  if num_classes < 1:
+    raise ValueError(f"num_classes is {num_classes}, want at least 1.")
+  resnet_match = re.fullmatch(r"resnet(\d+)", backbone)
+  body: nn.Module
+  if backbone == "mobilenetv2":
+    body = mobilenet_v2.MobileNetV2(norm=norm, width=width, dtype=dtype)
+  elif resnet_match and int(resnet_match[1]) in resnet.DEPTHS:
+    depth = int(resnet_match[1])
+    body = resnet.ResNet(depth=depth, norm=norm, width=width, dtype=dtype)
+  else:
+    names = ["mobilenetv2", *(f"resnet{d}" for d in resnet.DEPTHS)]
+    raise ValueError(f"backbone is {backbone!r}, want one of {names}.")
+  return ReIDNetwork(backbone=body, num_classes=num_classes, dtype=dtype)
+
+
+def init_variables(
+  network: ReIDNetwork, key: jax.Array, height: int, width: int
+) -> dict[str, Any]:
+  """Random initial variables.
+
+  Args:
+    network: from `create`.
+    key: PRNG key.
+    height: image height in pixels; parameters do not depend on it.
+    width: image width in pixels.
+
+  Returns:
+    {"params": ..., "balance": ..., "batch_stats": ...}; `balance` (every rho)
+    is empty for arms without balancing parameters.
+  """
+  images = jnp.zeros((2, height, width, 3), jnp.uint8)
+  variables = jax.jit(lambda k: network.init(k, images, mode="hold"))(key)
+  return {
+    name: variables.get(name, {})
+    for name in ("params", "balance", "batch_stats")
+  }

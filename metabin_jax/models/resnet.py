@@ -1,0 +1,124 @@
+"""ResNet-18 to ResNet-152 with last stride 1, as re-identification uses them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from metabin_jax.models import layers
+
+# Blocks of each stage, and whether a block is a bottleneck.
+DEPTHS = {
+  18: ((2, 2, 2, 2), False),
+  34: ((3, 4, 6, 3), False),
+  50: ((3, 4, 6, 3), True),
+  101: ((3, 4, 23, 3), True),
+  152: ((3, 8, 36, 3), True),
+}
+STRIDES = (1, 2, 2, 1)
+
+
+class Block(nn.Module):
+  """Residual block: two 3x3 convolutions, or a 1x1, 3x3, 1x1 bottleneck."""
+
+  planes: int
+  norm: str
+  stride: int
+  bottleneck: bool
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mode: str) -> jax.Array:
+    """Maps [B, H, W, I] to [B, H / stride, W / stride, planes (x 4)]."""
+    out = self.planes * (4 if self.bottleneck else 1)
+    # (features, size, stride): the stride sits on the (first) 3x3.
+    if self.bottleneck:
+      plan = [(self.planes, 1, 1), (self.planes, 3, self.stride), (out, 1, 1)]
+    else:
+      plan = [(self.planes, 3, self.stride), (out, 3, 1)]
+    y = x
+    for i, (features, size, stride) in enumerate(plan, 1):
+      y = _conv(features, size, stride, self.dtype, f"conv{i}")(y)
+      y = layers.make_norm(self.norm, f"bn{i}")(y, mode)
+      if i < len(plan):
+        y = jax.nn.relu(y)
+    if self.stride != 1 or x.shape[-1] != out:
+      x = Shortcut(
+        out, self.norm, self.stride, dtype=self.dtype, name="downsample"
+      )(x, mode)
+    return jax.nn.relu(x + y)
+
+
+class Shortcut(nn.Module):
+  """1x1 projection of a block's input."""
+
+  features: int
+  norm: str
+  stride: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mode: str) -> jax.Array:
+    """Maps [B, H, W, I] to [B, H / stride, W / stride, features]."""
+    x = _conv(self.features, 1, self.stride, self.dtype, "conv")(x)
+    return layers.make_norm(self.norm, "bn")(x, mode)
+
+
+class ResNet(nn.Module):
+  """The backbone: images to the final feature map, 1/16 of the size.
+
+  Attributes:
+    depth: 18, 34, 50, 101 or 152.
+    norm: arm of the normalization layers, a key of `layers.NORMS`.
+    width: multiplier of the 64 base channels, above 0.
+    dtype: computation type.
+  """
+
+  depth: int = 50
+  norm: str = "bin"
+  width: float = 1.0
+  dtype: Any = jnp.float32
+
+  @property
+  def feature_dim(self) -> int:
+    """Channels of the final map: 512 or 2048 at width 1."""
+    return int(64 * self.width) * 8 * (4 if DEPTHS[self.depth][1] else 1)
+
+  @nn.compact
+  def __call__(self, x: jax.Array, mode: str) -> jax.Array:
+    """Maps [B, H, W, 3] to [B, H / 16, W / 16, feature_dim]."""
+    if self.depth not in DEPTHS:
+      raise ValueError(f"depth is {self.depth}, want one of {sorted(DEPTHS)}.")
+    blocks, bottleneck = DEPTHS[self.depth]
+    planes = int(64 * self.width)
+    if planes < 2:
+      raise ValueError(f"width is {self.width}, want at least 0.032.")
+    x = _conv(planes, 7, 2, self.dtype, "conv1")(x)
+    x = jax.nn.relu(layers.make_norm(self.norm, "bn1")(x, mode))
+    # Padded by 1 on each side, as PyTorch does; SAME would pad the end only.
+    x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    for stage, (count, stride) in enumerate(zip(blocks, STRIDES, strict=True)):
+      for block in range(count):
+        x = Block(
+          planes * 2**stage,
+          self.norm,
+          stride if block == 0 else 1,
+          bottleneck,
+          dtype=self.dtype,
+          name=f"layer{stage + 1}_{block}",
+        )(x, mode)
+    return x
+
+
+def _conv(features, size, stride, dtype, name):
+  return layers.Conv(
+    features,
+    size,
+    stride,
+    kernel_init=layers.he_fan_out,
+    dtype=dtype,
+    name=name,
+  )

@@ -1,0 +1,86 @@
+"""Convolutions with PyTorch's symmetric padding.
+
+XLA's grouped convolution on the CPU is several times slower than the nine
+shifted multiply-adds that a 3x3 depthwise convolution is; accelerators have
+fast kernels for it. `depthwise` picks by backend, and both forms are tested to
+agree.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Array:
+  """Convolution padded by (size - 1) // 2 on every side, as PyTorch pads.
+
+  Args:
+    x: [B, H, W, I].
+    kernel: [kh, kw, I, O].
+    stride: step in both directions.
+
+  Returns:
+    [B, ceil(H / stride), ceil(W / stride), O] for odd kernel sizes.
+  """
+  pads = [((size - 1) // 2, (size - 1) // 2) for size in kernel.shape[:2]]
+  return jax.lax.conv_general_dilated(
+    x,
+    kernel,
+    (stride, stride),
+    pads,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+  )
+
+
+def depthwise(
+  x: jax.Array,
+  kernel: jax.Array,
+  *,
+  stride: int = 1,
+  form: str = "auto",
+) -> jax.Array:
+  """Depthwise convolution, each channel with its own filter.
+
+  Args:
+    x: [B, H, W, C].
+    kernel: [kh, kw, 1, C] with odd kh and kw.
+    stride: step in both directions.
+    form: "shifted" (sum of shifted products), "grouped" (XLA's grouped
+      convolution) or "auto": shifted on the CPU, grouped elsewhere.
+
+  Returns:
+    [B, ceil(H / stride), ceil(W / stride), C].
+
+  Raises:
+    ValueError: for an unknown form.
+  """
+  if form == "auto":
+    form = "shifted" if jax.default_backend() == "cpu" else "grouped"
+  if form == "grouped":
+    pads = [((size - 1) // 2, (size - 1) // 2) for size in kernel.shape[:2]]
+    return jax.lax.conv_general_dilated(
+      x,
+      kernel,
+      (stride, stride),
+      pads,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      feature_group_count=x.shape[-1],
+    )
+  if form != "shifted":
+    raise ValueError(f"form is {form!r}, want auto, shifted or grouped.")
+  kh, kw = kernel.shape[:2]
+  out_h, out_w = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
+  pad_h, pad_w = (kh - 1) // 2, (kw - 1) // 2
+  padded = jnp.pad(x, ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)))
+  total = None
+  for i in range(kh):
+    for j in range(kw):
+      window = padded[
+        :,
+        i : i + (out_h - 1) * stride + 1 : stride,
+        j : j + (out_w - 1) * stride + 1 : stride,
+      ]
+      term = window * kernel[i, j].reshape(1, 1, 1, -1)
+      total = term if total is None else total + term
+  return total
