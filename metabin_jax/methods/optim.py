@@ -175,7 +175,9 @@ def apply_params(
   factors = rate_factors(params, bias_factor)
 
   def move(p, u, factor):
-    return p if factor == 0 else p - (rate * factor).astype(p.dtype) * u
+    if factor == 0:
+      return p
+    return p - jnp.asarray(rate * factor, p.dtype) * u
 
   return jax.tree.map(move, params, updates, factors), opt_state
 

@@ -30,7 +30,7 @@ class Conv(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps [B, H, W, I] to [B, ceil(H / stride), ceil(W / stride), features]."""
+    """Maps [B, H, W, I] to [B, H / stride, W / stride, features]."""
     inputs = 1 if self.depthwise else x.shape[-1]
     shape = (self.size, self.size, inputs, self.features)
     kernel = self.param("kernel", self.kernel_init, shape).astype(self.dtype)

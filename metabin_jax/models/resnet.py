@@ -1,4 +1,4 @@
-"""ResNet-18 to ResNet-152 with last stride 1, as re-identification uses them."""
+"""ResNet-18 to ResNet-152 with last stride 1, as re-ID networks use them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,67 @@
+"""`metabin COMMAND ...`, also `python -m metabin_jax COMMAND ...`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from metabin_jax import __version__
+from metabin_jax.errors import UserError
+
+# Command -> module with `run(argv) -> exit status`, and a line of help.
+COMMANDS = {
+  "train": ("metabin_jax.cli.train", "train a network, or continue a run"),
+  "evaluate": ("metabin_jax.cli.evaluate", "score runs on unseen data sets"),
+}
+USER_MISTAKE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs a command.
+
+  Args:
+    argv: the words after `metabin`; None takes them from the process.
+
+  Returns:
+    Exit status: 0 if what was asked was done, 2 for a mistake that the user
+    can mend (one line on standard error says how), 1 for a failed run.
+  """
+  words = list(sys.argv[1:] if argv is None else argv)
+  if not words or words[0] in ("-h", "--help", "help"):
+    print(_usage())
+    return 0 if words else USER_MISTAKE
+  if words[0] == "--version":
+    print(__version__)
+    return 0
+  command, rest = words[0], words[1:]
+  if command not in COMMANDS:
+    print(f"metabin: unknown command {command!r}.\n{_usage()}", file=sys.stderr)
+    return USER_MISTAKE
+  return call(command, rest)
+
+
+def call(command: str, argv: Sequence[str]) -> int:
+  """Runs one command and turns its errors into exit statuses."""
+  module = importlib.import_module(COMMANDS[command][0])
+  from metabin_jax.runtime.finite import NonFiniteError
+
+  try:
+    return module.run(list(argv))
+  except UserError as error:
+    print(f"metabin {command}: {error}", file=sys.stderr)
+    return USER_MISTAKE
+  except NonFiniteError as error:
+    print(f"metabin {command}: {error}", file=sys.stderr)
+    return 1
+
+
+def _usage() -> str:
+  lines = ["usage: metabin COMMAND [options]", "", "commands:"]
+  lines += [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+  lines += ["", "`metabin COMMAND --help` says more."]
+  return "\n".join(lines)
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,49 @@
+"""One image's description, and the groups that images come in."""
+
+from __future__ import annotations
+
+import dataclasses
+
+UNKNOWN_CAMERA = -1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+  """One image and its labels.
+
+  Attributes:
+    path: absolute path of the image file.
+    pid: person id that is unique among all data sets,
+      "<data set name>/<id as written>".
+    camid: camera number >= 0, or `UNKNOWN_CAMERA`.
+    domain: label of the style domain; persons may occur in several domains.
+  """
+
+  path: str
+  pid: str
+  camid: int
+  domain: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Fold:
+  """One retrieval test: each query is searched for in the gallery."""
+
+  name: str
+  query: tuple[Record, ...]
+  gallery: tuple[Record, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+  """A named collection.
+
+  Attributes:
+    name: prefix of the pids.
+    train: images used when the data set is a training source.
+    folds: tests that are run (and averaged) when it is a target.
+  """
+
+  name: str
+  train: tuple[Record, ...] = ()
+  folds: tuple[Fold, ...] = ()

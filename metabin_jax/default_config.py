@@ -1,0 +1,155 @@
+"""Every configuration key: default, unit, allowed values, section of the paper.
+
+Files in `configs/` override what differs. A key that is None is filled in from
+the preset: "released" follows the published code, "paper" the paper's text
+where the two differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import config_dict
+
+PRESETS: dict[str, dict[str, Any]] = {
+  "released": {
+    # Inner step = cycle x learning rate of rho: [1e-4, 1e-2] for rho_lr 0.1.
+    "meta.beta_times_rho_lr": True,
+    "meta.first_base_updates": 10,
+    "data.sampler": "identity",
+    "optim.warmup_factor": 0.01,
+    "loss.smoothing_spread": "others",
+    "loss.scatter_normalize": True,
+  },
+  "paper": {
+    # Inner step = cycle: [0.001, 0.1].
+    "meta.beta_times_rho_lr": False,
+    "meta.first_base_updates": 1,
+    "data.sampler": "balanced",
+    # "as [31]": Luo et al.'s bag of tricks starts at a tenth.
+    "optim.warmup_factor": 0.1,
+    "loss.smoothing_spread": "all",
+    "loss.scatter_normalize": False,
+  },
+}
+
+
+def get_config() -> config_dict.ConfigDict:
+  """The defaults: MetaBIN on MobileNetV2 x1.4, as published."""
+  config = config_dict.ConfigDict()
+  # "metabin": base step and meta step. "joint": base step alone.
+  config.method = "metabin"
+  # "released" or "paper": fills in the keys that are None below.
+  config.preset = "released"
+
+  config.model = config_dict.ConfigDict()
+  # "mobilenetv2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152".
+  config.model.backbone = "mobilenetv2"
+  # Channel multiplier; the paper's MobileNetV2 has 1.4 (Sec. 4.1).
+  config.model.width = 1.4
+  # "bin" (MetaBIN, Eq. 1), "bin_shared" (one affine map), "bin_half", "bn",
+  # "in".
+  config.model.norm = "bin"
+  # "float32" or "bfloat16": computation; parameters, moments and losses are
+  # float32 in both.
+  config.model.dtype = "float32"
+
+  config.data = config_dict.ConfigDict()
+  # READER:PATH[?key=value]; readers: manifest, folder, market, synthetic.
+  config.data.sources = ()
+  # Data sets with query and gallery, evaluated after training.
+  config.data.targets = ()
+  config.data.height_px = 256
+  config.data.width_px = 128
+  # Images of a base batch, and of a meta batch (meta-train + meta-test).
+  config.data.batch_size = 80
+  # K images of each person.
+  config.data.instances = 4
+  # "identity": persons drawn from all domains together (released code);
+  # "balanced": the same number of persons from each domain (paper, Sec. 4.1).
+  config.data.sampler = config_dict.placeholder(str)
+  # "array": Pillow and threads; "tf": tf.data (needs the extra `data`).
+  config.data.loader = "array"
+  # Threads that decode images; 0 chooses.
+  config.data.workers = 0
+  # Iterations prepared ahead.
+  config.data.prefetch = 2
+  config.data.flip_prob = 0.5
+  # Black border before the random crop, in pixels; 0 for none.
+  config.data.pad_px = 10
+  # Color jitter, used by the single-source configurations.
+  config.data.jitter = False
+  config.data.erasing_prob = 0.0
+
+  config.loss = config_dict.ConfigDict()
+  # Sums of "ce", "triplet", "shuffle", "scatter" (Eqs. 2 to 8).
+  config.loss.base = ("ce", "triplet")
+  config.loss.mtrain = ("shuffle", "triplet", "scatter")
+  config.loss.mtest = ("triplet",)
+  # Factors of the losses (supplement, Table S1 study).
+  config.loss.weights = config_dict.ConfigDict(
+    {"ce": 1.0, "triplet": 1.0, "shuffle": 1.0, "scatter": 1.0}
+  )
+  config.loss.margin = 0.3
+  config.loss.smoothing = 0.1
+  # "others": smoothing / (K - 1) on wrong classes; "all": smoothing / K on all.
+  config.loss.smoothing_spread = config_dict.placeholder(str)
+  # Centroid of L2-normalized features rather than of raw ones.
+  config.loss.scatter_normalize = config_dict.placeholder(bool)
+
+  config.optim = config_dict.ConfigDict()
+  config.optim.lr = 0.01
+  config.optim.bias_factor = 2.0
+  config.optim.momentum = 0.9
+  # On every parameter but rho.
+  config.optim.weight_decay = 5e-4
+  config.optim.warmup_epochs = 10.0
+  # Learning rate at iteration 0, as a fraction of `lr`.
+  config.optim.warmup_factor = config_dict.placeholder(float)
+  config.optim.milestones_epochs = (40.0, 70.0)
+  config.optim.decay = 0.1
+  # gamma: learning rate of rho, constant, plain SGD.
+  config.optim.rho_lr = 0.1
+  # method "joint": let the base loss move rho too (end-to-end BIN baseline).
+  config.optim.joint_rho = False
+
+  config.meta = config_dict.ConfigDict()
+  # Differentiate through the inner gradient.
+  config.meta.second_order = False
+  # "reverse" or "forward": how second order is computed, same numbers.
+  config.meta.second_order_by = "reverse"
+  # Meta-train domains of each iteration; the others are meta-test.
+  config.meta.num_mtrain = 3
+  # Triangular cycle of the inner step size beta.
+  config.meta.beta_low = 0.001
+  config.meta.beta_high = 0.1
+  config.meta.beta_period_epochs = 5.0
+  # A constant in place of the cycle; None keeps the cycle.
+  config.meta.beta_fixed = config_dict.placeholder(float)
+  # Multiply the cycle (or the constant) by `optim.rho_lr`.
+  config.meta.beta_times_rho_lr = config_dict.placeholder(bool)
+  # Base updates in iteration 0, before the first meta step.
+  config.meta.first_base_updates = config_dict.placeholder(int)
+
+  config.train = config_dict.ConfigDict()
+  config.train.seed = 2020
+  config.train.epochs = 100.0
+  # Iterations of an epoch; 0 counts the images as the reference does (1,849
+  # for the published sources).
+  config.train.steps_per_epoch = 0
+  # Iterations in all, in place of `epochs`; 0 uses `epochs`. Schedules keep
+  # counting in epochs.
+  config.train.steps = 0
+  config.train.log_every_steps = 50
+  # Iterations between checkpoints; 0: once an epoch.
+  config.train.checkpoint_every_steps = 0
+  config.train.keep_checkpoints = 2
+
+  config.eval = config_dict.ConfigDict()
+  config.eval.batch_size = 128
+  config.eval.ranks = (1, 5, 10)
+  # Remove gallery images of the query's person and camera.
+  config.eval.cross_camera = True
+  # "cosine" or "euclidean".
+  config.eval.metric = "cosine"
+  return config

@@ -1,0 +1,79 @@
+"""Embeddings of images, in batches of one fixed shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from metabin_jax.models import ReIDNetwork
+
+# (images uint8 [B, H, W, 3]) -> embeddings float32 [B, D]
+Embedder = Callable[[np.ndarray], np.ndarray]
+
+
+def make_embedder(
+  network: ReIDNetwork, variables: Mapping[str, Any], batch_size: int
+) -> Embedder:
+  """Binds a network and its weights.
+
+  Args:
+    network: from `models.create`.
+    variables: {"params", "balance", "batch_stats"}.
+    batch_size: images of one call of the compiled function.
+
+  Returns:
+    embed(images): uint8 [N, H, W, 3] RGB, any N, to float32 [N, D], the
+    BNNeck's output under running statistics, not yet normalized. The last
+    batch is padded, so the function compiles once per image size; no image's
+    embedding depends on the others.
+  """
+
+  @jax.jit
+  def apply(variables, images):
+    return network.apply(variables, images, mode="eval").embedding
+
+  on_device = jax.device_put(dict(variables))
+
+  def embed(images: np.ndarray) -> np.ndarray:
+    parts = []
+    for start in range(0, len(images), batch_size):
+      batch = images[start : start + batch_size]
+      padding = batch_size - len(batch)
+      if padding:
+        batch = np.concatenate([batch, np.repeat(batch[:1], padding, axis=0)])
+      rows = np.asarray(apply(on_device, batch), np.float32)
+      parts.append(rows[: batch_size - padding])
+    return np.concatenate(parts)
+
+  return embed
+
+
+def embed_paths(
+  embed: Embedder,
+  load: Callable[[Sequence[str]], np.ndarray],
+  paths: Sequence[str],
+  *,
+  chunk: int = 1024,
+) -> np.ndarray:
+  """Embeds image files, each once, a chunk at a time.
+
+  Args:
+    embed: from `make_embedder`.
+    load: paths -> uint8 [N, H, W, 3].
+    paths: image files; repeated ones are read and embedded once.
+    chunk: images in memory at a time.
+
+  Returns:
+    float32 [len(paths), D], in the order of `paths`.
+  """
+  unique = list(dict.fromkeys(paths))
+  rows = [
+    embed(load(unique[start : start + chunk]))
+    for start in range(0, len(unique), chunk)
+  ]
+  embeddings = np.concatenate(rows)
+  place = {path: row for row, path in enumerate(unique)}
+  return embeddings[[place[path] for path in paths]]

@@ -1,0 +1,182 @@
+"""Puts an experiment together: data plan, network, state and steps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from metabin_jax import models
+from metabin_jax.data import augment, batches, sampling
+from metabin_jax.data.records import Record
+from metabin_jax.methods import joint, metabin, objectives, optim
+from metabin_jax.methods.state import TrainState, create_state
+
+
+class Horizon(NamedTuple):
+  """Lengths of a run, in iterations."""
+
+  epoch_steps: int
+  total_steps: int
+  checkpoint_steps: int
+
+
+class Experiment(NamedTuple):
+  """What the train loop needs.
+
+  `base_step(state, batch)` makes one base update; `train_step(state,
+  iteration)` makes the last base update of an iteration, the meta update if
+  there is one, and counts. Both are jitted and consume their state.
+  """
+
+  network: models.ReIDNetwork
+  plan: batches.BatchPlan
+  horizon: Horizon
+  state: TrainState
+  base_step: Callable[[TrainState, Any], tuple[TrainState, dict]]
+  train_step: Callable[[TrainState, Any], tuple[TrainState, dict]]
+
+
+def create_network(config: Any, num_classes: int) -> models.ReIDNetwork:
+  """The network that a resolved configuration describes."""
+  return models.create(
+    config.model.backbone,
+    norm=config.model.norm,
+    num_classes=num_classes,
+    width=config.model.width,
+    dtype=jnp.dtype(config.model.dtype).type,
+  )
+
+
+def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
+  """Builds everything from a resolved configuration and training images.
+
+  Args:
+    config: from `resolve.resolve`.
+    records: training images of all sources.
+
+  Returns:
+    The experiment at step 0.
+
+  Raises:
+    UserError: if the batch does not fit the data.
+  """
+  plan = create_plan(config, records)
+  pool = plan.pool
+  epoch_steps = config.train.steps_per_epoch or sampling.epoch_length(
+    pool, config.data.batch_size, config.data.instances
+  )
+  horizon = Horizon(
+    epoch_steps,
+    config.train.steps or max(1, round(config.train.epochs * epoch_steps)),
+    config.train.checkpoint_every_steps or epoch_steps,
+  )
+  network = create_network(config, len(pool.pids))
+  variables = models.init_variables(
+    network,
+    jax.random.key(config.train.seed),
+    config.data.height_px,
+    config.data.width_px,
+  )
+  tx_params = optim.make_params_tx(
+    momentum=config.optim.momentum, weight_decay=config.optim.weight_decay
+  )
+  tx_balance = optax.sgd(config.optim.rho_lr)
+  base_step = joint.make_base_step(
+    network,
+    _objective(config, config.loss.base),
+    tx_params,
+    optim.warmup_multistep(
+      config.optim.lr,
+      warmup_steps=int(config.optim.warmup_epochs * epoch_steps),
+      warmup_factor=config.optim.warmup_factor,
+      milestones_steps=[
+        int(epoch * epoch_steps) for epoch in config.optim.milestones_epochs
+      ],
+      decay=config.optim.decay,
+    ),
+    tx_balance=tx_balance if config.optim.joint_rho else None,
+    bias_factor=config.optim.bias_factor,
+  )
+  return Experiment(
+    network=network,
+    plan=plan,
+    horizon=horizon,
+    state=create_state(variables, tx_params, tx_balance),
+    base_step=jax.jit(base_step, donate_argnums=0),
+    train_step=_make_train_step(
+      config, network, base_step, tx_balance, epoch_steps
+    ),
+  )
+
+
+def create_plan(config: Any, records: Sequence[Record]) -> batches.BatchPlan:
+  """Which images make up which batch; baselines get the same base batches."""
+  return batches.make_batch_plan(
+    records,
+    batch_size=config.data.batch_size,
+    instances=config.data.instances,
+    seed=config.train.seed,
+    num_mtrain=config.meta.num_mtrain if config.method == "metabin" else None,
+    height=config.data.height_px,
+    width=config.data.width_px,
+    augmentation=augment.AugmentConfig(
+      flip_prob=config.data.flip_prob,
+      pad_px=config.data.pad_px,
+      jitter=config.data.jitter,
+      erasing_prob=config.data.erasing_prob,
+    ),
+    first_base_updates=config.meta.first_base_updates,
+    balanced=config.data.sampler == "balanced",
+  )
+
+
+def fingerprint(records: Sequence[Record]) -> str:
+  """SHA-256 over the labels of the training images, in order, paths apart.
+
+  Two runs with one fingerprint number persons and images alike.
+  """
+  labels = [(r.pid, r.camid, r.domain) for r in records]
+  return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
+
+
+def _objective(config, names):
+  return objectives.make_objective(
+    names,
+    weights=dict(config.loss.weights),
+    margin=config.loss.margin,
+    smoothing=config.loss.smoothing,
+    smoothing_spread=config.loss.smoothing_spread,
+    scatter_normalize=config.loss.scatter_normalize,
+  )
+
+
+def _make_train_step(config, network, base_step, tx_balance, epoch_steps):
+  if config.method == "joint":
+    step = jax.jit(joint.make_train_step(base_step), donate_argnums=0)
+    return lambda state, iteration: step(state, iteration.base[-1])
+  beta = optim.make_beta_schedule(
+    low=config.meta.beta_low,
+    high=config.meta.beta_high,
+    period_steps=max(2, int(config.meta.beta_period_epochs * epoch_steps)),
+    fixed=config.meta.beta_fixed,
+    scale=config.optim.rho_lr if config.meta.beta_times_rho_lr else 1.0,
+  )
+  meta_step = metabin.make_meta_step(
+    network,
+    _objective(config, config.loss.mtrain),
+    _objective(config, config.loss.mtest),
+    tx_balance,
+    beta,
+    second_order=config.meta.second_order,
+    second_order_by=config.meta.second_order_by,
+  )
+  step = metabin.make_train_step(base_step, meta_step)
+  return lambda state, iteration: step(
+    state, iteration.base[-1], iteration.mtrain, iteration.mtest
+  )

@@ -1,0 +1,200 @@
+"""The train loop: batches in, checkpoints and metrics out."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from metabin_jax.data.records import DataSet
+from metabin_jax.methods.state import TrainState
+from metabin_jax.runtime import (
+  checkpoint,
+  experiment,
+  finite,
+  metric_writer,
+  progress,
+  resolve,
+  run_folder,
+  stopping,
+)
+
+
+class Outcome(NamedTuple):
+  """How a run ended.
+
+  Attributes:
+    step: completed iterations.
+    total_steps: iterations that were asked for.
+    stopped_by: number of the signal that ended it early, or None.
+    network: the network.
+    state: the state after `step` iterations.
+  """
+
+  step: int
+  total_steps: int
+  stopped_by: int | None
+  network: Any
+  state: TrainState
+
+
+def train(
+  config: Any,
+  sources: list[DataSet],
+  workdir: pathlib.Path,
+  *,
+  say: Callable[[str], None],
+) -> Outcome:
+  """Trains, or continues, a run.
+
+  Args:
+    config: from `resolve.resolve`.
+    sources: checked training data.
+    workdir: folder of the run; a checkpoint in it is continued from.
+    say: gets one line about each event worth reading.
+
+  Returns:
+    The outcome. A checkpoint of the last state exists in either case.
+
+  Raises:
+    UserError: if the folder holds another run, or an image cannot be read.
+    NonFiniteError: names step and tensor; nothing non-finite is saved.
+  """
+  records = [record for source in sources for record in source.train]
+  parts = experiment.create_experiment(config, records)
+  store = checkpoint.CheckpointStore(
+    workdir / run_folder.CHECKPOINTS,
+    keep_last=config.train.keep_checkpoints,
+    warn=say,
+  )
+  description = run_folder.describe(
+    resolve.to_dict(config),
+    len(parts.plan.pool.pids),
+    experiment.fingerprint(records),
+  )
+  state, total = parts.state, parts.horizon.total_steps
+  found = store.restore(state)
+  if found is not None:
+    run_folder.check_same_run(found.metadata, description, workdir)
+    state = found.state
+    say(f"continuing at iteration {found.step} of {total}")
+  run_folder.save_description(workdir, description)
+  start = int(state.step)
+  if start >= total:
+    return Outcome(start, total, None, parts.network, state)
+
+  source = _create_source(config, parts.plan)
+  watch = _Watch()
+  with contextlib.ExitStack() as stack:
+    stop = stack.enter_context(stopping.StopRequest())
+    writer = stack.enter_context(
+      metric_writer.MetricWriter(workdir, start_step=start)
+    )
+    bar = stack.enter_context(
+      progress.Progress(
+        total, start=start, log_every=config.train.log_every_steps
+      )
+    )
+    iterations = source.iterate(start, total)
+    stack.callback(iterations.close)
+    for item in iterations:
+      for batch in item.base[:-1]:
+        state, metrics = parts.base_step(state, batch)
+        watch.see(item.step, metrics, state)
+      state, metrics = parts.train_step(state, item)
+      watch.see(item.step, metrics, state)
+      done = item.step + 1
+      shown = None
+      if done % config.train.log_every_steps == 0 or done == total:
+        shown = watch.flush(state)
+        writer.write(done, shown | rho_summary(state.balance))
+      bar.update(done, _count_images(item), shown)
+      if (
+        done % parts.horizon.checkpoint_steps == 0
+        or done == total
+        or stop.signal_number is not None
+      ):
+        watch.flush(state)
+        finite.check_state(done, state)
+        store.save(done, state, description)
+      if stop.signal_number is not None:
+        break
+  return Outcome(
+    int(state.step), total, stop.signal_number, parts.network, state
+  )
+
+
+def rho_summary(balance: Any) -> dict[str, float]:
+  """Mean and standard deviation of rho, over all channels and per layer.
+
+  Args:
+    balance: the tree of every rho; may be empty.
+
+  Returns:
+    {"rho/mean", "rho/std", "rho/<layer>/mean", "rho/<layer>/std"}.
+  """
+  leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(balance))
+  if not leaves:
+    return {}
+  everything = np.concatenate([rho.ravel() for _, rho in leaves])
+  summary = {
+    "rho/mean": float(everything.mean()),
+    "rho/std": float(everything.std()),
+  }
+  for path, rho in leaves:
+    # ("backbone", <layer>, ..., "rho")
+    name = "_".join(entry.key for entry in path[1:-1])
+    summary[f"rho/{name}/mean"] = float(rho.mean())
+    summary[f"rho/{name}/std"] = float(rho.std())
+  return summary
+
+
+class _Watch:
+  """Checks metrics one step late, so that the device never waits for us."""
+
+  def __init__(self) -> None:
+    self._pending: tuple[int, Any] | None = None
+    self._last: dict[str, float] = {}
+
+  def see(self, step: int, metrics: Any, state: TrainState) -> None:
+    """Takes the newest metrics and checks those before."""
+    before, self._pending = self._pending, (step, metrics)
+    if before is not None:
+      self._check(*before, state)
+
+  def flush(self, state: TrainState) -> dict[str, float]:
+    """Checks what is pending; returns the newest metrics."""
+    if self._pending is not None:
+      self._check(*self._pending, state)
+      self._pending = None
+    return self._last
+
+  def _check(self, step: int, metrics: Any, state: TrainState) -> None:
+    self._last = {
+      name: float(value) for name, value in jax.device_get(metrics).items()
+    }
+    finite.check_metrics(step, self._last, state)
+
+
+def _create_source(config, plan):
+  workers = config.data.workers or None
+  if config.data.loader == "tf":
+    from metabin_jax.data import pipeline
+
+    return pipeline.TfSource(
+      plan, workers=workers, prefetch=config.data.prefetch
+    )
+  from metabin_jax.data import array_source
+
+  return array_source.ArraySource(
+    plan, workers=workers, prefetch=config.data.prefetch
+  )
+
+
+def _count_images(item) -> int:
+  batches = [*item.base, item.mtrain, item.mtest]
+  return sum(len(batch.pid) for batch in batches if batch is not None)

@@ -1,0 +1,124 @@
+"""What a run leaves on disk besides checkpoints and metrics, and its checks."""
+
+from __future__ import annotations
+
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from typing import Any
+
+import metabin_jax
+from metabin_jax.errors import UserError
+from metabin_jax.evaluation.table import save_json
+
+CHECKPOINTS = "checkpoints"
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+# Keys that may change between a run and its continuation: they do not touch
+# what has been computed so far.
+_MAY_CHANGE = (
+  "train.steps",
+  "train.epochs",
+  "train.log_every_steps",
+  "train.checkpoint_every_steps",
+  "train.keep_checkpoints",
+  "data.targets",
+  "data.workers",
+  "data.prefetch",
+  "eval.",
+)
+
+
+def describe(
+  config: dict[str, Any], num_classes: int, data_sha256: str
+) -> dict[str, Any]:
+  """Everything a later reader needs to trust or doubt a run.
+
+  Args:
+    config: the resolved configuration as plain data.
+    num_classes: identities of the training set.
+    data_sha256: fingerprint of the training images' labels.
+
+  Returns:
+    JSON data: configuration, versions, command, commit, device.
+  """
+  import jax
+
+  versions = {name: metadata.version(name) for name in _PACKAGES}
+  return {
+    "config": config,
+    "num_classes": num_classes,
+    "data_sha256": data_sha256,
+    "versions": {
+      "metabin_jax": metabin_jax.__version__,
+      "python": platform.python_version(),
+      **versions,
+    },
+    "command": shlex.join(sys.argv),
+    "commit": _commit(),
+    "device": jax.devices()[0].device_kind,
+  }
+
+
+def save_description(
+  workdir: pathlib.Path, description: dict[str, Any]
+) -> None:
+  """Writes `run.json`, readable without any checkpoint library."""
+  workdir.mkdir(parents=True, exist_ok=True)
+  save_json(workdir / "run.json", description)
+
+
+def check_same_run(
+  stored: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path
+) -> None:
+  """Refuses to continue a run under another configuration or other data.
+
+  Args:
+    stored: description in the checkpoint.
+    now: description of the run about to start.
+    workdir: folder, for the message.
+
+  Raises:
+    UserError: lists what differs.
+  """
+  before, after = _flatten(stored["config"]), _flatten(now["config"])
+  changed = [
+    f"{key} was {before.get(key)!r}, is {after.get(key)!r}"
+    for key in sorted(before | after)
+    if before.get(key) != after.get(key) and not key.startswith(_MAY_CHANGE)
+  ]
+  if stored["data_sha256"] != now["data_sha256"]:
+    changed.append("the training images or their labels")
+  if changed:
+    raise UserError(
+      f"{workdir} holds a run with other settings ({'; '.join(changed[:4])}); "
+      "use another --workdir, or the settings it was started with."
+    )
+
+
+def _flatten(config, prefix=""):
+  flat = {}
+  for key, value in config.items():
+    if isinstance(value, dict):
+      flat |= _flatten(value, f"{prefix}{key}.")
+    else:
+      flat[prefix + key] = value
+  return flat
+
+
+def _commit() -> str | None:
+  """Git revision of the source tree; None for an installed package."""
+  folder = pathlib.Path(metabin_jax.__file__).parent
+  try:
+    found = subprocess.run(
+      ["git", "-C", str(folder), "rev-parse", "HEAD"],
+      capture_output=True,
+      text=True,
+      timeout=10,
+      check=False,
+    )
+  except (OSError, subprocess.TimeoutExpired):
+    return None
+  return found.stdout.strip() or None

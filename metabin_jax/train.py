@@ -1,0 +1,8 @@
+"""`python -m metabin_jax.train --config=...` is `metabin train --config=...`."""
+
+import sys
+
+from metabin_jax.cli.main import call
+
+if __name__ == "__main__":
+  sys.exit(call("train", sys.argv[1:]))

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metabin_jax.data import batches
+from metabin_jax.data.records import Record
+from metabin_jax.errors import UserError
+
+
+def make(**changes):
+  records = [
+    Record(f"/x/{d}/{p}/{i}", f"d{d}/{p}", 0, f"d{d}")
+    for d in range(3)
+    for p in range(4)
+    for i in range(4)
+  ]
+  options = {
+    "batch_size": 12,
+    "instances": 2,
+    "seed": 0,
+    "num_mtrain": 2,
+    "height": 8,
+    "width": 4,
+  }
+  return batches.make_batch_plan(records, **{**options, **changes})
+
+
+def test_first_iteration_has_more_base_batches():
+  plan = make(first_base_updates=10)
+  kinds = [[(d.stream, d.number) for d in plan.draws(s)] for s in range(3)]
+  assert kinds[0] == [("base", i) for i in range(10)] + [("meta", 0)]
+  assert kinds[1] == [("base", 10), ("meta", 1)]
+  assert kinds[2] == [("base", 11), ("meta", 2)]
+
+
+def test_without_meta_step():
+  plan = make(num_mtrain=None, first_base_updates=1)
+  assert [d.stream for d in plan.draws(5)] == ["base"]
+  (draw,) = plan.draws(5)
+  got = plan.assemble(5, [draw], [np.zeros((12, 8, 4, 3), np.uint8)])
+  assert (got.mtrain, got.mtest) == (None, None)
+
+
+def test_assemble_splits_the_meta_batch_and_labels_rows():
+  plan = make()
+  draws = plan.draws(3)
+  pixels = [
+    np.broadcast_to(
+      np.arange(12, dtype=np.uint8)[:, None, None, None], (12, 8, 4, 3)
+    )
+    for _ in draws
+  ]
+  got = plan.assemble(3, draws, pixels)
+  assert got.step == 3
+  assert [len(batch.pid) for batch in got.base] == [12]
+  assert got.mtrain.image[:, 0, 0, 0].tolist() == list(range(8))
+  assert got.mtest.image[:, 0, 0, 0].tolist() == list(range(8, 12))
+  for batch, rows in (
+    (got.base[0], draws[0].rows),
+    (got.mtrain, draws[1].rows[:8]),
+    (got.mtest, draws[1].rows[8:]),
+  ):
+    assert batch.pid.dtype == batch.domain.dtype == np.int32
+    np.testing.assert_array_equal(batch.pid, plan.pool.pid[rows])
+    np.testing.assert_array_equal(batch.domain, plan.pool.domain[rows])
+  assert not set(got.mtrain.domain.tolist()) & set(got.mtest.domain.tolist())
+
+
+def test_augmentation_differs_between_streams_and_draws():
+  plan = make()
+  first, second = (plan.draws(step) for step in (1, 2))
+  offsets = [plan.params(draw).offset for draw in first + second]
+  for i, one in enumerate(offsets):
+    for other in offsets[:i]:
+      assert (one != other).any()
+
+
+def test_balanced():
+  plan = make(balanced=True)
+  for step in range(1, 5):
+    domains = plan.pool.domain[plan.draws(step)[0].rows]
+    assert np.bincount(domains).tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    ({"batch_size": 13}, r"batch size 13 does not hold whole groups of 2"),
+    ({"batch_size": 14}, r"batch size 14 does not divide into 3 domains"),
+    ({"first_base_updates": 0}, r"first_base_updates is 0; use at least 1"),
+    ({"height": 0}, r"height is 0; use at least 1"),
+  ],
+)
+def test_mistakes(change, message):
+  with pytest.raises(UserError, match=message):
+    make(**change)
+
+
+def test_negative_step():
+  with pytest.raises(ValueError, match="step is -1"):
+    make().draws(-1)
