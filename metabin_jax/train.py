@@ -1,4 +1,4 @@
-"""`python -m metabin_jax.train --config=...` is `metabin train --config=...`."""
+"""`python -m metabin_jax.train` is `metabin train`."""
 
 import sys
 
