@@ -23,7 +23,9 @@ def main() -> int:
   """Trains what is missing and writes summary.json and a Markdown table."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument("--out", type=pathlib.Path, required=True)
-  parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021, 2022])
+  parser.add_argument(
+    "--seeds", type=int, nargs="+", default=[2020, 2021, 2022]
+  )
   args = parser.parse_args()
   scores: dict[str, list[dict]] = {arm: [] for arm in ARMS}
   for seed in args.seeds:
@@ -59,7 +61,8 @@ def summarize(scores: dict, seeds: list[int]) -> dict:
         values = [
           100
           * statistics.fmean(
-            run[t][metric] for t in (targets if target == "average" else [target])
+            run[t][metric]
+            for t in (targets if target == "average" else [target])
           )
           for run in runs
         ]
@@ -93,7 +96,9 @@ def to_markdown(summary: dict) -> str:
   for target in summary["table"]["bn"]:
     for arm in summary["table"]:
       cells = summary["table"][arm][target]
-      shown = [f"{cells[m]['mean']:.1f} ± {cells[m]['std']:.1f}" for m in METRICS]
+      shown = [
+        f"{cells[m]['mean']:.1f} ± {cells[m]['std']:.1f}" for m in METRICS
+      ]
       lines.append(f"| {target} | {arm} | " + " | ".join(shown) + " |")
   return "\n".join(lines)
 

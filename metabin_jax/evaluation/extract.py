@@ -33,7 +33,8 @@ def make_embedder(
 
   @jax.jit
   def apply(variables, images):
-    return network.apply(variables, images, mode="eval").embedding
+    outputs: Any = network.apply(variables, images, mode="eval")
+    return outputs.embedding
 
   on_device = jax.device_put(dict(variables))
 

@@ -13,8 +13,7 @@ from flax import struct
 PyTree = Any
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
   """Three trees and their optimizers; nothing else is mutable."""
 
   step: jax.Array  # int32 scalar: completed iterations

@@ -146,7 +146,9 @@ def make_norm(norm: str, name: str) -> nn.Module:
   return NORMS[norm](name=name)
 
 
-def _affine(module, branch, channels):
+def _affine(
+  module: nn.Module, branch: str, channels: int
+) -> tuple[jax.Array, jax.Array]:
   """Scale and bias of one branch, named after it."""
   scale = module.param(f"{branch}_scale", nn.initializers.ones, (channels,))
   bias = module.param(f"{branch}_bias", nn.initializers.zeros, (channels,))

@@ -73,7 +73,7 @@ def depthwise(
   out_h, out_w = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
   pad_h, pad_w = (kh - 1) // 2, (kw - 1) // 2
   padded = jnp.pad(x, ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)))
-  total = None
+  total: jax.Array | None = None
   for i in range(kh):
     for j in range(kw):
       window = padded[
@@ -83,4 +83,6 @@ def depthwise(
       ]
       term = window * kernel[i, j].reshape(1, 1, 1, -1)
       total = term if total is None else total + term
+  if total is None:
+    raise ValueError(f"kernel has shape {kernel.shape}, want taps.")
   return total

@@ -165,7 +165,7 @@ def instance_norm(
   """
   _check(x, "hold", scale=scale, bias=bias)
   instance = instance_moments(x)
-  gain = scale * jax.lax.rsqrt(instance.var + epsilon)
+  gain = _bc(scale, x) * jax.lax.rsqrt(instance.var + epsilon)
   return _affine(x, instance.mean, gain, bias)
 
 

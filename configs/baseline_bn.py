@@ -1,0 +1,32 @@
+r"""Batch norm, trained end to end: Table 4, row BN.
+
+  metabin train --config=configs/baseline_bn.py --workdir=runs/baseline_bn
+
+Variants: released (default; the published code), paper (the paper's text where
+the two differ), no_duke (DukeMTMC was withdrawn by its authors; four sources).
+Needs the nine manifests that metabin_jax/data/protocols.py names, below
+$METABIN_DATA/manifests (columns: docs/own_data.md).
+Time and scores: not run. The published runs start from ImageNet weights, which
+cannot be loaded yet.
+"""
+
+from metabin_jax import default_config
+from metabin_jax.data import protocols
+from metabin_jax.errors import UserError
+
+VARIANTS = ("released", "paper", "no_duke")
+
+
+def get_config(variant: str = "released"):
+  if variant not in VARIANTS:
+    raise UserError(f"variant {variant!r} is unknown; use one of {VARIANTS}.")
+  config = default_config.get_config()
+  config.preset = "paper" if variant == "paper" else "released"
+  root = protocols.data_root()
+  config.data.sources = protocols.dg_sources(root)
+  config.data.targets = protocols.dg_targets(root)
+  config.method = "joint"
+  config.model.norm = "bn"
+  if variant == "no_duke":
+    config.data.sources = protocols.dg_sources(root, without=("dukemtmc",))
+  return config

@@ -1,0 +1,35 @@
+r"""MetaBIN, MobileNetV2 x1.4: Tables 1 to 4, row MetaBIN.
+
+  metabin train --config=configs/metabin_mobilenetv2.py --workdir=runs/metabin
+
+Variants: released (default; the published code), paper (the paper's text where
+the two differ), second_order (through the inner gradient), no_duke (DukeMTMC
+was withdrawn by its authors; four sources of 20 images a batch and two of them
+for meta-train, which is our choice).
+Needs the nine manifests that metabin_jax/data/protocols.py names, below
+$METABIN_DATA/manifests (columns: docs/own_data.md).
+Time and scores: not run. The published runs start from ImageNet weights, which
+cannot be loaded yet.
+"""
+
+from metabin_jax import default_config
+from metabin_jax.data import protocols
+from metabin_jax.errors import UserError
+
+VARIANTS = ("released", "paper", "second_order", "no_duke")
+
+
+def get_config(variant: str = "released"):
+  if variant not in VARIANTS:
+    raise UserError(f"variant {variant!r} is unknown; use one of {VARIANTS}.")
+  config = default_config.get_config()
+  config.preset = "paper" if variant == "paper" else "released"
+  root = protocols.data_root()
+  config.data.sources = protocols.dg_sources(root)
+  config.data.targets = protocols.dg_targets(root)
+  if variant == "second_order":
+    config.meta.second_order = True
+  if variant == "no_duke":
+    config.data.sources = protocols.dg_sources(root, without=("dukemtmc",))
+    config.meta.num_mtrain = 2
+  return config
