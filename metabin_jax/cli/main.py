@@ -14,7 +14,9 @@ COMMANDS = {
   "train": ("metabin_jax.cli.train", "train a network, or continue a run"),
   "evaluate": ("metabin_jax.cli.evaluate", "score runs on unseen data sets"),
 }
+FAILED = 1
 USER_MISTAKE = 2
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,12 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
   Returns:
     Exit status: 0 if what was asked was done, 2 for a mistake that the user
-    can mend (one line on standard error says how), 1 for a failed run.
+    can mend (one line on standard error says how), 1 for a failed run, 128
+    and the signal's number for one that a signal has stopped.
   """
   words = list(sys.argv[1:] if argv is None else argv)
-  if not words or words[0] in ("-h", "--help", "help"):
+  if not words:
+    print(_usage(), file=sys.stderr)
+    return USER_MISTAKE
+  if words[0] in ("-h", "--help", "help"):
     print(_usage())
-    return 0 if words else USER_MISTAKE
+    return 0
   if words[0] == "--version":
     print(__version__)
     return 0
@@ -44,16 +50,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 def call(command: str, argv: Sequence[str]) -> int:
   """Runs one command and turns its errors into exit statuses."""
   module = importlib.import_module(COMMANDS[command][0])
-  from metabin_jax.runtime.finite import NonFiniteError
-
   try:
     return module.run(list(argv))
   except UserError as error:
     print(f"metabin {command}: {error}", file=sys.stderr)
     return USER_MISTAKE
-  except NonFiniteError as error:
+  except KeyboardInterrupt:
+    print(f"metabin {command}: interrupted", file=sys.stderr)
+    return INTERRUPTED
+  except RuntimeError as error:
+    # Late import: its module needs JAX, which mistakes in flags do not.
+    from metabin_jax.runtime.finite import NonFiniteError
+
+    if not isinstance(error, NonFiniteError):
+      raise
     print(f"metabin {command}: {error}", file=sys.stderr)
-    return 1
+    return FAILED
 
 
 def _usage() -> str:

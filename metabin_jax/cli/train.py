@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import sys
+import traceback
 from collections.abc import Sequence
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import config_dict, config_flags
 
+from metabin_jax.cli import outputs
 from metabin_jax.errors import UserError
 
 HELP = """usage: metabin train --config=FILE --workdir=DIR [options]
@@ -31,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
     return 0
   config, workdir, json_file = _parse(argv)
   # Late imports: help and mistakes in flags should not wait for JAX.
-  from metabin_jax.cli import compilation_cache, scores
+  from metabin_jax.cli import compilation_cache
   from metabin_jax.data import checks, readers
   from metabin_jax.evaluation.table import Row, format_table
   from metabin_jax.runtime import loop, resolve, scoring
@@ -40,12 +43,14 @@ def run(argv: Sequence[str]) -> int:
   sources = [readers.open_dataset(spec) for spec in config.data.sources]
   report = checks.check_sources(sources, meta=config.method == "metabin")
   targets = [readers.open_dataset(spec) for spec in config.data.targets]
-  checks.check_targets(sources, targets, cross_camera=config.eval.cross_camera)
+  folds = checks.check_targets(
+    sources, targets, cross_camera=config.eval.cross_camera
+  )
   _say(
     f"{report.num_images} images of {report.num_pids} persons in "
     f"{len(report.domains)} domains"
   )
-  for note in report.notes:
+  for note in [*report.notes, *(note for fold in folds for note in fold.notes)]:
     _say(note)
   compilation_cache.enable()
   outcome = loop.train(config, sources, workdir, say=_say)
@@ -58,10 +63,11 @@ def run(argv: Sequence[str]) -> int:
   summaries = scoring.score(
     config, outcome.network, outcome.state.variables, targets
   )
-  rows = [
-    Row(target, workdir.name, summary) for target, summary in summaries.items()
-  ]
-  scores.save(rows, [workdir / "result.json", *([json_file] * bool(json_file))])
+  name = workdir.resolve().name
+  rows = [Row(target, name, summary) for target, summary in summaries.items()]
+  outputs.save_scores(
+    rows, [workdir / "result.json", *([json_file] * bool(json_file))]
+  )
   if rows:
     print(format_table(rows, config.eval.ranks))
   _say(f"done: {outcome.step} iterations in {workdir}")
@@ -72,6 +78,8 @@ def _parse(argv):
   """Flags of a fresh set, so that a process may run several commands."""
   values = flags.FlagValues()
   words = ["metabin train", *argv]
+  # ml_collections would load the file on top of the one before it.
+  sys.modules.pop("config_config", None)
   config_flags.DEFINE_config_file(
     "config", None, "configuration", flag_values=values, sys_argv=words
   )
@@ -80,33 +88,54 @@ def _parse(argv):
   try:
     left = values(words)
     config = values.config
-  except (
-    flags.Error,
-    AttributeError,
-    KeyError,
-    TypeError,
-    ValueError,
-    OSError,
-    ImportError,
-  ) as error:
-    text = " ".join(str(error).split()) or type(error).__name__
-    raise UserError(
-      f"the flags cannot be used: {text} See `metabin train --help` and "
-      "metabin_jax/default_config.py for all keys."
-    ) from error
+    # In place of a file that is not there: raises that error when asked.
+    getattr(config, "method", None)
+  # The file is the user's program: whatever it raises is theirs to mend.
+  except Exception as error:
+    raise UserError(_explain(error)) from error
   if left[1:]:
     raise UserError(
       f"{left[1]!r} is no flag; write --name=value (and quote tuples)."
     )
-  if config is None or values.workdir is None:
+  if config is None or not values.workdir:
     raise UserError(
       "--config=FILE and --workdir=DIR are needed; e.g. --config="
       "configs/quickstart.py --workdir=runs/quickstart."
     )
+  if not isinstance(config, config_dict.ConfigDict):
+    raise UserError(
+      f"get_config() in the --config file returns {type(config).__name__}; "
+      "return what metabin_jax.default_config.get_config() gives, changed."
+    )
   workdir = pathlib.Path(values.workdir)
-  if workdir.exists() and not workdir.is_dir():
-    raise UserError(f"--workdir={workdir} is a file; name a folder.")
-  return config, workdir, pathlib.Path(values.json) if values.json else None
+  outputs.check_folder("--workdir", workdir)
+  json_file = pathlib.Path(values.json) if values.json else None
+  outputs.check_file("--json", json_file)
+  return config, workdir, json_file
+
+
+def _explain(error: Exception) -> str:
+  """One sentence for whatever reading flags and the file has raised."""
+  text = str(error)
+  key = re.match(r"\W*(\w+)\\?'(?:\W|n)*(Did you mean.*\?)?\W*$", text)
+  if key and isinstance(error, KeyError | AttributeError):
+    # ml_collections quotes its quotes here, up to three times.
+    text = f"there is no key {key[1]}. {key[2] or ''}"
+  elif "Traceback (most" in text:
+    # How ml_collections reports what get_config() has raised.
+    places = re.findall(r'File "(.+)", line (\d+)', text)
+    text = text.strip().splitlines()[-1]
+    if places and "ml_collections" not in places[-1][0]:
+      text += f" ({places[-1][0]}, line {places[-1][1]})"
+  elif not isinstance(error, flags.Error | OSError | SyntaxError):
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = f"{type(error).__name__}: {text}"
+    text += f" ({last.filename}, line {last.lineno})"
+  text = " ".join(text.split()).rstrip(".")
+  return (
+    f"the flags or the --config file cannot be used: {text}; see "
+    "`metabin train --help`, and metabin_jax/default_config.py for all keys."
+  )
 
 
 def _say(line: str) -> None:

@@ -28,7 +28,8 @@ def make_embedder(
     embed(images): uint8 [N, H, W, 3] RGB, any N, to float32 [N, D], the
     BNNeck's output under running statistics, not yet normalized. The last
     batch is padded, so the function compiles once per image size; no image's
-    embedding depends on the others.
+    embedding depends on the others, not by a bit. Another `batch_size` rounds
+    differently.
   """
 
   @jax.jit

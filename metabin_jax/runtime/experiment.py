@@ -14,6 +14,7 @@ import optax
 from metabin_jax import models
 from metabin_jax.data import augment, batches, sampling
 from metabin_jax.data.records import Record
+from metabin_jax.errors import UserError
 from metabin_jax.methods import joint, metabin, objectives, optim
 from metabin_jax.methods.state import TrainState, create_state
 
@@ -64,7 +65,7 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
     The experiment at step 0.
 
   Raises:
-    UserError: if the batch does not fit the data.
+    UserError: if the batch does not fit the data, or the network is too narrow.
   """
   plan = create_plan(config, records)
   pool = plan.pool
@@ -77,12 +78,19 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
     config.train.checkpoint_every_steps or epoch_steps,
   )
   network = create_network(config, len(pool.pids))
-  variables = models.init_variables(
-    network,
-    jax.random.key(config.train.seed),
-    config.data.height_px,
-    config.data.width_px,
-  )
+  try:
+    variables = models.init_variables(
+      network,
+      jax.random.key(config.train.seed),
+      config.data.height_px,
+      config.data.width_px,
+    )
+  except ValueError as error:  # a width or image size that the layers refuse
+    raise UserError(
+      f"{config.model.backbone} of model.width {config.model.width} cannot be "
+      f"built for {config.data.height_px}x{config.data.width_px} pixels: "
+      f"{error}"
+    ) from error
   tx_params = optim.make_params_tx(
     momentum=config.optim.momentum, weight_decay=config.optim.weight_decay
   )
@@ -158,8 +166,8 @@ def _objective(config, names):
 
 def _make_train_step(config, network, base_step, tx_balance, epoch_steps):
   if config.method == "joint":
-    step = jax.jit(joint.make_train_step(base_step), donate_argnums=0)
-    return lambda state, iteration: step(state, iteration.base[-1])
+    joint_step = jax.jit(joint.make_train_step(base_step), donate_argnums=0)
+    return lambda state, iteration: joint_step(state, iteration.base[-1])
   beta = optim.make_beta_schedule(
     low=config.meta.beta_low,
     high=config.meta.beta_high,

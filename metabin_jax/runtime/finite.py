@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -59,8 +60,9 @@ def check_state(step: int, state: Any) -> None:
 def nonfinite_leaves(tree: Any) -> list[str]:
   """Paths of the floating leaves that hold a NaN or an infinity."""
   return [
-    jax.tree_util.keystr(path)
+    jax.tree_util.keystr(path, simple=True, separator="/")
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    if np.issubdtype(np.asarray(leaf).dtype, np.floating)
-    and not np.isfinite(np.asarray(leaf)).all()
+    # Not NumPy's issubdtype: it does not count bfloat16 among the floats.
+    if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    and not np.isfinite(np.asarray(leaf, np.float64)).all()
   ]

@@ -65,7 +65,6 @@ def train(
     NonFiniteError: names step and tensor; nothing non-finite is saved.
   """
   records = [record for source in sources for record in source.train]
-  parts = experiment.create_experiment(config, records)
   store = checkpoint.CheckpointStore(
     workdir / run_folder.CHECKPOINTS,
     keep_last=config.train.keep_checkpoints,
@@ -73,19 +72,26 @@ def train(
   )
   description = run_folder.describe(
     resolve.to_dict(config),
-    len(parts.plan.pool.pids),
+    len({record.pid for record in records}),
     experiment.fingerprint(records),
   )
+  # Before anything is built: another network would not even fit the state.
+  written = run_folder.load_description(workdir) if store.steps() else None
+  if written is not None:
+    run_folder.check_same_run(written, description, workdir)
+  parts = experiment.create_experiment(config, records)
   state, total = parts.state, parts.horizon.total_steps
   found = store.restore(state)
   if found is not None:
     run_folder.check_same_run(found.metadata, description, workdir)
     state = found.state
-    say(f"continuing at iteration {found.step} of {total}")
-  run_folder.save_description(workdir, description)
   start = int(state.step)
   if start >= total:
+    say(f"nothing to train: {workdir} holds {start} of {total} iterations")
     return Outcome(start, total, None, parts.network, state)
+  if found is not None:
+    say(f"continuing at iteration {start} of {total}")
+  run_folder.save_description(workdir, description)
 
   source = _create_source(config, parts.plan)
   watch = _Watch()
@@ -108,6 +114,8 @@ def train(
       state, metrics = parts.train_step(state, item)
       watch.see(item.step, metrics, state)
       done = item.step + 1
+      # Read once: a signal between saving and leaving must not skip the save.
+      stopping_now = stop.signal_number is not None
       shown = None
       if done % config.train.log_every_steps == 0 or done == total:
         shown = watch.flush(state)
@@ -116,12 +124,12 @@ def train(
       if (
         done % parts.horizon.checkpoint_steps == 0
         or done == total
-        or stop.signal_number is not None
+        or stopping_now
       ):
         watch.flush(state)
         finite.check_state(done, state)
         store.save(done, state, description)
-      if stop.signal_number is not None:
+      if stopping_now:
         break
   return Outcome(
     int(state.step), total, stop.signal_number, parts.network, state

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import config_dict
@@ -11,11 +13,12 @@ from ml_collections import config_dict
 from metabin_jax import default_config
 from metabin_jax.errors import UserError
 from metabin_jax.methods import objectives
-from metabin_jax.models import layers
+from metabin_jax.models import layers, resnet
 
 _CHOICES = {
   "method": ("metabin", "joint"),
   "preset": tuple(default_config.PRESETS),
+  "model.backbone": ("mobilenetv2", *(f"resnet{d}" for d in resnet.DEPTHS)),
   "model.norm": tuple(layers.NORMS),
   "model.dtype": ("float32", "bfloat16"),
   "data.sampler": ("identity", "balanced"),
@@ -45,14 +48,21 @@ _NOT_NEGATIVE = (
   "data.workers",
   "data.pad_px",
   "loss.margin",
-  "loss.smoothing",
-  "optim.momentum",
+  "optim.bias_factor",
   "optim.weight_decay",
   "optim.warmup_epochs",
+  "optim.warmup_factor",
+  "optim.decay",
+  "meta.beta_low",
+  "train.seed",
   "train.steps_per_epoch",
   "train.steps",
   "train.checkpoint_every_steps",
 )
+_SHARES = ("loss.smoothing", "optim.momentum")  # in [0, 1)
+# Keys that stay None, and those that the preset fills in.
+_OPTIONAL = ("meta.beta_fixed",)
+_MOST_SEED = 2**31 - 1
 
 
 def resolve(config: config_dict.ConfigDict) -> config_dict.FrozenConfigDict:
@@ -62,41 +72,152 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.FrozenConfigDict:
     config: from `default_config.get_config`, overridden or not.
 
   Returns:
-    A frozen copy in which no key is left to the preset.
+    A frozen copy in which no key is left to the preset; the same from every
+    configuration with these values.
 
   Raises:
     UserError: names the key, its value and what is allowed.
   """
-  config = config.copy_and_resolve_references()
+  values = config.copy_and_resolve_references().to_dict()
+  # A config file may set any name; only those with a default mean something.
+  config = _fill(default_config.get_config(), values)
   _check_choice(config, "preset")
-  with config.unlocked():
-    for key, value in default_config.PRESETS[config.preset].items():
-      section, name = key.split(".")
-      if config[section][name] is None:
-        config[section][name] = value
+  for key, value in default_config.PRESETS[config.preset].items():
+    section, name = key.split(".")
+    if config[section][name] is None:
+      config[section][name] = value
+  for key, value in _leaves(config):
+    if value is None and key not in _OPTIONAL:
+      raise UserError(f"{key} has no value; give it one, or remove its line.")
+    if isinstance(value, float) and not math.isfinite(value):
+      raise UserError(f"{key} is {value}; it must be a finite number.")
   for key in _CHOICES:
     _check_choice(config, key)
+  _check_numbers(config)
+  _check_tuples(config)
+  _check_rho(config)
+  return config_dict.FrozenConfigDict(config)
+
+
+def to_dict(config: config_dict.ConfigDict) -> dict[str, Any]:
+  """The configuration as plain JSON data (tuples become lists)."""
+  return json.loads(json.dumps(config.to_dict()))
+
+
+def from_dict(data: Mapping[str, Any]) -> config_dict.ConfigDict:
+  """The inverse of `to_dict`: defaults overridden by stored values.
+
+  Args:
+    data: what a run has stored.
+
+  Returns:
+    A configuration with lists as tuples again.
+
+  Raises:
+    UserError: for a key that this version does not know, or a value of another
+      type than its default.
+  """
+  return _fill(default_config.get_config(), data)
+
+
+def _fill(
+  target: config_dict.ConfigDict, values: Mapping[str, Any], prefix: str = ""
+) -> config_dict.ConfigDict:
+  """Overrides `target` in place, and only keys that it has."""
+  for name, value in values.items():
+    key = prefix + name
+    if name not in target:
+      near = difflib.get_close_matches(name, target.keys(), 1)
+      hint = f"did you mean {prefix}{near[0]}? " if near else ""
+      raise UserError(
+        f"unknown configuration key {key}; {hint}"
+        "metabin_jax/default_config.py lists all keys."
+      )
+    is_section = isinstance(target[name], config_dict.ConfigDict)
+    if is_section != isinstance(value, Mapping):
+      mend = "set the keys below it" if is_section else "give it one value"
+      raise UserError(f"{key} is {value!r}; {mend}.")
+    if is_section:
+      _fill(target[name], value, f"{key}.")
+      continue
+    try:
+      target[name] = tuple(value) if isinstance(value, list) else value
+    except TypeError:
+      # Blank keys know their type, though they hold no value to show it.
+      kind = target.get_type(name).__name__
+      raise UserError(
+        f"{key} is {value!r}; give it a value of type {kind}."
+      ) from None
+  return target
+
+
+def _leaves(config, prefix="") -> Iterator[tuple[str, Any]]:
+  for name, value in config.items():
+    if isinstance(value, config_dict.ConfigDict):
+      yield from _leaves(value, f"{prefix}{name}.")
+    else:
+      yield prefix + name, value
+
+
+def _check_numbers(config):
   for key in _POSITIVE:
     if _get(config, key) <= 0:
       raise UserError(f"{key} is {_get(config, key)}; it must be above 0.")
-  for key in _NOT_NEGATIVE:
+  for key in (*_NOT_NEGATIVE, *(f"loss.weights.{n}" for n in objectives.NAMES)):
     if _get(config, key) < 0:
       raise UserError(f"{key} is {_get(config, key)}; it must be at least 0.")
+  for key in _SHARES:
+    if not 0 <= _get(config, key) < 1:
+      raise UserError(
+        f"{key} is {_get(config, key)}; it must be at least 0 and below 1."
+      )
+  if config.train.seed > _MOST_SEED:
+    raise UserError(
+      f"train.seed is {config.train.seed}; it must be at most {_MOST_SEED}."
+    )
+  if config.meta.beta_high < config.meta.beta_low:
+    raise UserError(
+      f"meta.beta_high is {config.meta.beta_high}; it must be at least "
+      f"meta.beta_low, which is {config.meta.beta_low}."
+    )
+  fixed = config.meta.beta_fixed
+  if fixed is not None and fixed < 0:
+    raise UserError(
+      f"meta.beta_fixed is {fixed}; it must be at least 0, or None for the "
+      "cycle."
+    )
+
+
+def _check_tuples(config):
   for phase in ("base", "mtrain", "mtest"):
     names = config.loss[phase]
-    unknown = sorted(set(names) - set(objectives.NAMES))
-    if unknown or not names:
+    if not names or not set(names) <= set(objectives.NAMES):
       raise UserError(
         f"loss.{phase} is {tuple(names)}; name at least one of "
         f"{', '.join(objectives.NAMES)}. On the command line quote the tuple: "
         f"\"--config.loss.{phase}=('ce','triplet')\"."
       )
   for key in ("sources", "targets"):
-    if isinstance(config.data[key], str):
+    if not all(isinstance(spec, str) for spec in config.data[key]):
       raise UserError(
-        f"data.{key} is one string; write a tuple: "
+        f"data.{key} is {config.data[key]}; write descriptions: "
         f"\"--config.data.{key}=('manifest:a.csv','market:DIR')\"."
       )
+  epochs = config.optim.milestones_epochs
+  if any(not _is_number(e) or e <= 0 for e in epochs) or list(epochs) != sorted(
+    set(epochs)
+  ):
+    raise UserError(
+      f"optim.milestones_epochs is {epochs}; write rising numbers above 0."
+    )
+  ranks = config.eval.ranks
+  if not ranks or any(type(k) is not int or k < 1 for k in ranks):
+    raise UserError(
+      f"eval.ranks is {ranks}; write whole numbers from 1, such as (1, 5, 10)."
+    )
+
+
+def _check_rho(config):
   balanced = config.model.norm in ("bin", "bin_shared")
   if (config.method == "metabin" or config.optim.joint_rho) and not balanced:
     raise UserError(
@@ -108,42 +229,10 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.FrozenConfigDict:
       "optim.joint_rho is for method 'joint': MetaBIN's base step keeps rho "
       "constant; set one of the two back."
     )
-  return config_dict.FrozenConfigDict(config)
 
 
-def to_dict(config: config_dict.ConfigDict) -> dict[str, Any]:
-  """The configuration as plain JSON data (tuples become lists)."""
-  return json.loads(json.dumps(config.to_dict()))
-
-
-def from_dict(data: dict[str, Any]) -> config_dict.ConfigDict:
-  """The inverse of `to_dict`: defaults overridden by stored values.
-
-  Args:
-    data: what a run has stored.
-
-  Returns:
-    An unlocked configuration with lists as tuples again.
-
-  Raises:
-    UserError: for a key that this version does not know.
-  """
-  config = default_config.get_config()
-
-  def fill(target, values, prefix):
-    for key, value in values.items():
-      if key not in target:
-        near = difflib.get_close_matches(key, target.keys(), 1)
-        hint = f" Did you mean {prefix}{near[0]}?" if near else ""
-        raise UserError(f"unknown configuration key {prefix}{key}.{hint}")
-      if isinstance(value, dict):
-        fill(target[key], value, f"{prefix}{key}.")
-      else:
-        target[key] = tuple(value) if isinstance(value, list) else value
-
-  with config.unlocked():
-    fill(config, data, "")
-  return config
+def _is_number(value):
+  return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _get(config, key):

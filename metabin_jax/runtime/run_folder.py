@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import platform
 import shlex
@@ -27,8 +28,8 @@ _MAY_CHANGE = (
   "data.targets",
   "data.workers",
   "data.prefetch",
-  "eval.",
 )
+_DESCRIPTION = "run.json"
 
 
 def describe(
@@ -67,7 +68,20 @@ def save_description(
 ) -> None:
   """Writes `run.json`, readable without any checkpoint library."""
   workdir.mkdir(parents=True, exist_ok=True)
-  save_json(workdir / "run.json", description)
+  save_json(workdir / _DESCRIPTION, description)
+
+
+def load_description(workdir: pathlib.Path) -> dict[str, Any] | None:
+  """Reads `run.json`; None if it is missing or no such description.
+
+  Checkpoints hold the same and are checked; this one is quick to read.
+  """
+  try:
+    found = json.loads((workdir / _DESCRIPTION).read_bytes())
+  except (OSError, ValueError):
+    return None
+  known = isinstance(found, dict) and {"config", "data_sha256"} <= found.keys()
+  return found if known else None
 
 
 def check_same_run(
@@ -87,7 +101,9 @@ def check_same_run(
   changed = [
     f"{key} was {before.get(key)!r}, is {after.get(key)!r}"
     for key in sorted(before | after)
-    if before.get(key) != after.get(key) and not key.startswith(_MAY_CHANGE)
+    if before.get(key) != after.get(key)
+    and key not in _MAY_CHANGE
+    and not key.startswith("eval.")
   ]
   if stored["data_sha256"] != now["data_sha256"]:
     changed.append("the training images or their labels")
@@ -99,7 +115,7 @@ def check_same_run(
 
 
 def _flatten(config, prefix=""):
-  flat = {}
+  flat: dict[str, Any] = {}
   for key, value in config.items():
     if isinstance(value, dict):
       flat |= _flatten(value, f"{prefix}{key}.")
@@ -111,6 +127,9 @@ def _flatten(config, prefix=""):
 def _commit() -> str | None:
   """Git revision of the source tree; None for an installed package."""
   folder = pathlib.Path(metabin_jax.__file__).parent
+  # Above a package in site-packages may lie a repository of something else.
+  if not (folder.parent / ".git").exists():
+    return None
   try:
     found = subprocess.run(
       ["git", "-C", str(folder), "rev-parse", "HEAD"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -25,12 +25,18 @@ class LoadedRun(NamedTuple):
   variables: dict[str, Any]
 
 
-def load_run(workdir: pathlib.Path, step: int | None = None) -> LoadedRun:
+def load_run(
+  workdir: pathlib.Path,
+  step: int | None = None,
+  *,
+  warn: Callable[[str], None] | None = None,
+) -> LoadedRun:
   """Loads the newest good checkpoint of a run.
 
   Args:
     workdir: folder of the run.
     step: another checkpoint than the newest.
+    warn: gets one line about each damaged checkpoint; None logs it.
 
   Returns:
     Network and weights.
@@ -42,7 +48,9 @@ def load_run(workdir: pathlib.Path, step: int | None = None) -> LoadedRun:
     raise UserError(
       f"{workdir} holds no run; give the --workdir of a `metabin train`."
     )
-  store = checkpoint.CheckpointStore(workdir / run_folder.CHECKPOINTS)
+  store = checkpoint.CheckpointStore(
+    workdir / run_folder.CHECKPOINTS, warn=warn
+  )
   found = store.restore_raw(step)
   config = resolve.resolve(resolve.from_dict(found.metadata["config"]))
   network = experiment.create_network(config, found.metadata["num_classes"])

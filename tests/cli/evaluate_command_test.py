@@ -1,0 +1,125 @@
+"""`metabin evaluate`: runs side by side, on their targets and on others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import tiny_run
+
+from metabin_jax.cli.main import main
+
+
+@pytest.fixture(name="runs", scope="module")
+def runs_fixture():
+  return [
+    str(tiny_run.finished()),
+    str(tiny_run.finished(*tiny_run.BASELINE)),
+  ]
+
+
+def evaluate(capsys, *words):
+  capsys.readouterr()
+  assert main(["evaluate", *words]) == 0
+  return capsys.readouterr()
+
+
+def table(out):
+  """Rows as {(target, method): cells}."""
+  lines = [line.split() for line in out.splitlines()]
+  return {(cells[0], cells[1]): cells[2:] for cells in lines[2:]}
+
+
+def test_runs_side_by_side_with_the_numbers_of_training(runs, capsys, tmp_path):
+  file = tmp_path / "new" / "scores.json"
+  out, said = evaluate(capsys, *runs, f"--json={file}")
+  rows = table(out)
+  assert list(rows) == [("test", "metabin"), ("test", "bn")]
+  scores = json.loads(file.read_text())
+  for run, row in zip(runs, scores["results"], strict=True):
+    with open(f"{run}/result.json") as trained:
+      assert json.load(trained)["results"] == [row]
+    shares = [row[k] for k in ("rank-1", "rank-5", "rank-10", "mAP", "mINP")]
+    assert rows["test", row["method"]] == [
+      *(f"{100 * share:.1f}" for share in shares),
+      f"{row['num_valid']}/{row['num_query']}",
+      "1",
+    ]
+  assert f"{runs[0]}: checkpoint of step 6" in said
+
+
+def test_another_target_or_one_more(runs, capsys, tmp_path):
+  other = tiny_run.write_manifest(
+    tmp_path / "other.csv", tiny_run.target_rows("y", 3)
+  )
+  out, _ = evaluate(capsys, runs[0], f"--target={other}")
+  assert list(table(out)) == [("other", "metabin")]
+  out, _ = evaluate(capsys, runs[0], f"--add-target={other}")
+  assert [k for k in table(out) if k[0] in ("test", "other")] == [
+    ("test", "metabin"),
+    ("other", "metabin"),
+  ]
+  assert "average" in out
+
+
+def test_an_earlier_checkpoint(runs, capsys):
+  _, said = evaluate(capsys, runs[0], "--step=4")
+  assert "checkpoint of step 4" in said
+
+
+def test_cameras_can_be_ignored(runs, capsys, tmp_path):
+  rows = [
+    ("p", 0, "x", "query"),
+    ("p", 0, "x", "gallery"),
+    ("q", 0, "x", "query"),
+    ("q", 1, "x", "gallery"),
+  ]
+  spec = tiny_run.write_manifest(tmp_path / "one.csv", rows)
+  out, said = evaluate(capsys, runs[0], f"--target={spec}")
+  assert table(out)["one", "metabin"][-2] == "1/2"
+  assert said.count("1 of 2 queries cannot be scored") == 1
+  assert "one/p" in said
+  out, said = evaluate(
+    capsys, runs[0], f"--target={spec}", "--cross-camera=off"
+  )
+  assert table(out)["one", "metabin"][-2] == "2/2"
+  assert "cannot be scored" not in said
+
+
+def test_notes_are_said_once_for_all_runs(runs, capsys, tmp_path):
+  rows = [*tiny_run.target_rows(), ("alone", 0, "x", "query")]
+  spec = tiny_run.write_manifest(tmp_path / "part.csv", rows)
+  _, said = evaluate(capsys, *runs, f"--target={spec}")
+  assert said.count("1 of 6 queries cannot be scored") == 1
+
+
+def test_sources_that_are_gone_are_said_and_no_obstacle(runs, capsys):
+  source = tiny_run.root() / "train.csv"
+  aside = source.with_name("aside.csv")
+  before, said = evaluate(capsys, *runs)
+  assert "not checked" not in said
+  source.rename(aside)
+  try:
+    out, said = evaluate(capsys, *runs)
+  finally:
+    aside.rename(source)
+  assert out == before
+  assert said.count("not checked for persons that were trained on") == 1
+  assert str(source) in said
+
+
+def test_damage_is_said_and_the_checkpoint_before_used(runs, capsys, tmp_path):
+  workdir = tmp_path / "copy"
+  shutil.copytree(runs[0], workdir)
+  tiny_run.flip_byte(workdir, 6)
+  _, said = evaluate(capsys, str(workdir))
+  assert "checkpoint step 6 is damaged" in said
+  assert "checkpoint of step 4" in said
+
+
+def test_runs_of_one_name_are_told_apart(runs, capsys, tmp_path):
+  workdir = tmp_path / "metabin"
+  shutil.copytree(runs[0], workdir)
+  out, _ = evaluate(capsys, runs[0], str(workdir))
+  assert list(table(out)) == [("test", runs[0]), ("test", str(workdir))]
