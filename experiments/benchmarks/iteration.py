@@ -8,7 +8,8 @@ Prints, for the base step and for the meta step in first order and in second
 order by both ways of computing it: compile seconds, temporary memory as the
 compiler reports it, and the median, smallest and largest seconds of a call.
 The ways are timed in turn within one run, so that their ratios hold on a noisy
-machine. Random pixels: the numbers say nothing about learning.
+machine. `--repeats=0` compiles only. Random
+pixels: the numbers say nothing about learning.
 """
 
 from __future__ import annotations
@@ -47,12 +48,17 @@ def main() -> None:
   args = parser.parse_args()
   results = measure(args)
   for name, row in results["steps"].items():
-    print(
+    line = (
       f"{name:16} compile {row['compile_s']:6.1f} s  "
       f"temporary {row['temporary_mib']:8.0f} MiB  "
-      f"call {row['median_s']:.4f} s ({row['min_s']:.4f} to "
-      f"{row['max_s']:.4f})"
+      f"accessed {row['bytes_accessed_gib']:7.1f} GiB"
     )
+    if args.repeats:
+      line += (
+        f"  call {row['median_s']:.4f} s ({row['min_s']:.4f} to "
+        f"{row['max_s']:.4f})"
+      )
+    print(line)
   if args.json:
     args.json.write_text(json.dumps(results, indent=2) + "\n")
 
@@ -83,16 +89,18 @@ def measure(args: argparse.Namespace) -> dict:
     rows[name] = {
       "compile_s": took,
       "temporary_mib": memory.temp_size_in_bytes / 2**20,
+      "bytes_accessed_gib": compiled.cost_analysis()["bytes accessed"] / 2**30,
     }
     calls[name] = (compiled, jax.device_put(batches))
-    jax.block_until_ready(compiled(start, *calls[name][1]))
+    if args.repeats:
+      jax.block_until_ready(compiled(start, *calls[name][1]))
   seconds: dict[str, list[float]] = {name: [] for name in calls}
   for _ in range(args.repeats):
     for name, (compiled, batches) in calls.items():
       began = time.perf_counter()
       jax.block_until_ready(compiled(start, *batches))
       seconds[name].append(time.perf_counter() - began)
-  for name, taken in seconds.items():
+  for name, taken in seconds.items() if args.repeats else ():
     rows[name] |= {
       "median_s": statistics.median(taken),
       "min_s": min(taken),
