@@ -24,7 +24,7 @@ TARGETS = ("dusk", "snow", "warehouse", "oldcctv")
 
 def get_config(variant: str = "metabin"):
   if variant not in VARIANTS:
-    raise UserError(f"variant is {variant!r}; use one of {VARIANTS}.")
+    raise UserError(f"variant {variant!r} is unknown; use one of {VARIANTS}.")
   config = default_config.get_config()
   config.model.backbone = "resnet18"
   config.model.width = 0.25
