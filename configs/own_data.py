@@ -20,7 +20,10 @@ def get_config(variant: str = "metabin"):
   config.model.width = 1.0
   # 64 = 2 domains x 8 persons x 4 images, or 4 x 4 x 4.
   config.data.batch_size = 64
+  # One domain for meta-train works with any number of places. The shuffle loss
+  # needs two there: with more places raise num_mtrain and put it back.
   config.meta.num_mtrain = 1
+  config.loss.mtrain = ("triplet", "scatter")
   config.train.epochs = 60.0
   config.optim.warmup_epochs = 5.0
   config.optim.milestones_epochs = (30.0, 50.0)

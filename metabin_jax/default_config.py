@@ -86,7 +86,7 @@ def get_config() -> config_dict.ConfigDict:
   config.loss.base = ("ce", "triplet")
   config.loss.mtrain = ("shuffle", "triplet", "scatter")
   config.loss.mtest = ("triplet",)
-  # Factors of the losses (supplement, Table S1 study).
+  # Factors of the losses (studied in the supplement).
   config.loss.weights = config_dict.ConfigDict(
     {"ce": 1.0, "triplet": 1.0, "shuffle": 1.0, "scatter": 1.0}
   )

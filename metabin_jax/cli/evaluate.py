@@ -106,9 +106,9 @@ def run(argv: Sequence[str]) -> int:
     print(f"{folder}: checkpoint of step {loaded.step}", file=sys.stderr)
   order = list(dict.fromkeys(target for rows in by_run for target in rows))
   rows = [rows[t] for t in order for rows in by_run if t in rows]
+  print(format_table(rows, loaded.config.eval.ranks), flush=True)
   if args.json:
     outputs.save_scores(rows, [args.json])
-  print(format_table(rows, loaded.config.eval.ranks))
   return 0
 
 

@@ -55,6 +55,15 @@ def call(command: str, argv: Sequence[str]) -> int:
   except UserError as error:
     print(f"metabin {command}: {error}", file=sys.stderr)
     return USER_MISTAKE
+  except OSError as error:
+    place = f"{error.filename}: " if error.filename else ""
+    reason = error.strerror or str(error)
+    print(
+      f"metabin {command}: {place}{reason}; check the path, its permissions "
+      "and the space left, and run the command again.",
+      file=sys.stderr,
+    )
+    return USER_MISTAKE
   except KeyboardInterrupt:
     print(f"metabin {command}: interrupted", file=sys.stderr)
     return INTERRUPTED

@@ -52,6 +52,12 @@ def run(argv: Sequence[str]) -> int:
   )
   for note in [*report.notes, *(note for fold in folds for note in fold.notes)]:
     _say(note)
+  alone = config.method == "metabin" and config.meta.num_mtrain == 1
+  if alone and "shuffle" in config.loss.mtrain:
+    _say(
+      "meta.num_mtrain is 1: the shuffle loss has no other domain to shuffle "
+      "with; take it out of loss.mtrain, or add domains."
+    )
   compilation_cache.enable()
   outcome = loop.train(config, sources, workdir, say=_say)
   if outcome.stopped_by is not None:
@@ -65,11 +71,14 @@ def run(argv: Sequence[str]) -> int:
   )
   name = workdir.resolve().name
   rows = [Row(target, name, summary) for target, summary in summaries.items()]
-  outputs.save_scores(
-    rows, [workdir / "result.json", *([json_file] * bool(json_file))]
-  )
   if rows:
-    print(format_table(rows, config.eval.ranks))
+    print(format_table(rows, config.eval.ranks), flush=True)
+    # Without targets there is nothing to write: earlier scores stay.
+    outputs.save_scores(
+      rows, [workdir / "result.json", *([json_file] * bool(json_file))]
+    )
+  elif json_file:
+    _say(f"no targets, so {json_file} was not written; set data.targets.")
   _say(f"done: {outcome.step} iterations in {workdir}")
   return 0
 
@@ -80,6 +89,7 @@ def _parse(argv):
   words = ["metabin train", *argv]
   # ml_collections would load the file on top of the one before it.
   sys.modules.pop("config_config", None)
+  _check_config_file(argv)
   config_flags.DEFINE_config_file(
     "config", None, "configuration", flag_values=values, sys_argv=words
   )
@@ -112,6 +122,19 @@ def _parse(argv):
   json_file = pathlib.Path(values.json) if values.json else None
   outputs.check_file("--json", json_file)
   return config, workdir, json_file
+
+
+def _check_config_file(argv: Sequence[str]) -> None:
+  """A clearer word than the flag's own on a file that is not there."""
+  for word in argv:
+    name, _, value = word.lstrip("-").partition("=")
+    if name == "config" and value:
+      file = pathlib.Path(value.partition(":")[0])
+      if not file.is_file():
+        raise UserError(
+          f"--config: {file} is no file; name a Python file with get_config(), "
+          "e.g. configs/quickstart.py."
+        )
 
 
 def _explain(error: Exception) -> str:

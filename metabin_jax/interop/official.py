@@ -36,7 +36,6 @@ _SUFFIXES = {
 }
 _SUFFIXES["bin"] = {**_SUFFIXES["bin_half"], "rho": "gate"}
 _CONSTANTS = {"pixel_mean": reid.PIXEL_MEAN, "pixel_std": reid.PIXEL_STD}
-_COUNTER = "num_batches_tracked"
 
 
 def from_official(
@@ -60,7 +59,8 @@ def from_official(
     dtype they came in.
 
   Raises:
-    UserError: lists keys that are missing, left over, or of another shape.
+    UserError: lists keys that are missing, left over, of another shape or not
+      finite; or says which backbones and norms there are.
   """
   if "heads.classifier_fc.weight" not in state:
     raise UserError(
@@ -68,14 +68,23 @@ def from_official(
       "MetaBIN checkpoint; pass the dict stored under its key 'model'."
     )
   num_classes = state["heads.classifier_fc.weight"].shape[0]
-  paths = _paths(backbone, norm, width, num_classes)
-  known = {key for key, _ in paths.values()} | set(_CONSTANTS)
-  missing = sorted(known - set(state) - set(_CONSTANTS))
-  extra = sorted(k for k in set(state) - known if not k.endswith(_COUNTER))
+  try:
+    paths = _paths(backbone, norm, width, num_classes)
+  except ValueError as error:
+    raise UserError(str(error)) from error
+  needed = {key for key, _ in paths.values()}
+  counters = {_counter(key) for key in needed if key.endswith("running_var")}
+  missing = sorted(needed - set(state))
+  extra = sorted(set(state) - needed - counters - set(_CONSTANTS))
   wrong = [
     f"{key} is {np.shape(state[key])}, want {_layout_shape(key, shape)}"
     for key, shape in paths.values()
     if key in state and np.shape(state[key]) != _layout_shape(key, shape)
+  ]
+  wrong += [
+    f"{key} is not finite"
+    for key in sorted(needed & set(state))
+    if not np.isfinite(state[key]).all()
   ]
   for key, value in _CONSTANTS.items():
     if key in state and not np.allclose(np.ravel(state[key]), value, rtol=1e-6):
@@ -118,8 +127,7 @@ def to_official(
       key = official_key(names, norm)
       state[key] = _to_torch(np.asarray(leaf))
       if key.endswith("running_var"):
-        counter = key.removesuffix("running_var") + _COUNTER
-        state[counter] = np.zeros((), np.int64)
+        state[_counter(key)] = np.zeros((), np.int64)
   return state
 
 
@@ -141,6 +149,11 @@ def official_key(path: tuple[str, ...], norm: str) -> str:
   parts = [re.sub(r"^(layer\d+)_(\d+)$", r"\1.\2", part) for part in path[:-1]]
   suffix = "weight" if path[-1] == "kernel" else _SUFFIXES[norm][path[-1]]
   return ".".join([*parts, suffix])
+
+
+def _counter(running_var_key):
+  """The unused batch counter beside a running variance."""
+  return running_var_key.removesuffix("running_var") + "num_batches_tracked"
 
 
 def _paths(backbone, norm, width, num_classes):

@@ -95,7 +95,7 @@ def make_base_step(
 
 
 def make_train_step(base_step: Step) -> Step:
-  """One iteration of a baseline: the base step, and the step counter."""
+  """One iteration of a baseline: base step and step counter; not yet jitted."""
 
   def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
     state, metrics = base_step(state, batch)

@@ -14,12 +14,14 @@ def safe_sqrt(x: jax.Array, minimum: float = MIN_SQUARED) -> jax.Array:
 
   Args:
     x: any shape, non-negative up to rounding.
-    minimum: values at or below it give sqrt(minimum) and zero gradient.
+    minimum: values at or below it give sqrt(minimum) and zero gradient. NaN
+      stays NaN.
 
   Returns:
     sqrt(max(x, minimum)), the shape of x.
   """
-  return jnp.sqrt(jnp.where(x > minimum, x, minimum))
+  # Not `x > minimum`: a NaN must not turn into an ordinary distance.
+  return jnp.sqrt(jnp.where(x <= minimum, minimum, x))
 
 
 def pairwise_squared_euclidean(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -64,7 +66,10 @@ def pairwise_euclidean(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def l2_normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
-  """Rows divided by their length plus `epsilon`; zero rows stay zero.
+  """Rows divided by their length plus `epsilon`.
+
+  Rows shorter than 1e-12 become zero, and their derivatives of every order are
+  zero too: a direction that is not there must not steer anything.
 
   Args:
     x: [N, D].
@@ -75,6 +80,6 @@ def l2_normalize(x: jax.Array, epsilon: float = 1e-12) -> jax.Array:
   """
   x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
   squared = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
-  # The tiny bound only keeps the derivative of the root finite at zero rows.
-  tiny = float(jnp.finfo(x.dtype).tiny)
-  return x / (safe_sqrt(squared, tiny) + epsilon)
+  empty = squared <= 1e-24
+  length = jnp.sqrt(jnp.where(empty, 1.0, squared))
+  return jnp.where(empty, 0.0, x / (length + epsilon))

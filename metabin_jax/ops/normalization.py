@@ -1,7 +1,8 @@
 """Batch, instance and batch-instance normalization as pure functions.
 
-Every layer here is one pass that gathers statistics and one pass that applies
-an affine map per image and channel. MetaBIN's layer
+Every layer here gathers the moments of each image (mean, then centered square),
+from which the batch's follow, and then applies one affine map per image and
+channel. MetaBIN's layer
 
   y = rho (gB xB + bB) + (1 - rho) (gI xI + bI)
 

@@ -101,10 +101,10 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
     tx_params,
     optim.warmup_multistep(
       config.optim.lr,
-      warmup_steps=int(config.optim.warmup_epochs * epoch_steps),
+      warmup_steps=round(config.optim.warmup_epochs * epoch_steps),
       warmup_factor=config.optim.warmup_factor,
       milestones_steps=[
-        int(epoch * epoch_steps) for epoch in config.optim.milestones_epochs
+        round(epoch * epoch_steps) for epoch in config.optim.milestones_epochs
       ],
       decay=config.optim.decay,
     ),
@@ -171,7 +171,7 @@ def _make_train_step(config, network, base_step, tx_balance, epoch_steps):
   beta = optim.make_beta_schedule(
     low=config.meta.beta_low,
     high=config.meta.beta_high,
-    period_steps=max(2, int(config.meta.beta_period_epochs * epoch_steps)),
+    period_steps=max(2, round(config.meta.beta_period_epochs * epoch_steps)),
     fixed=config.meta.beta_fixed,
     scale=config.optim.rho_lr if config.meta.beta_times_rho_lr else 1.0,
   )

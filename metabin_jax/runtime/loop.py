@@ -64,6 +64,12 @@ def train(
     UserError: if the folder holds another run, or an image cannot be read.
     NonFiniteError: names step and tensor; nothing non-finite is saved.
   """
+  # From here on: interrupting JAX while it compiles ends in a crash.
+  with stopping.StopRequest() as stop:
+    return _train(config, sources, workdir, stop, say)
+
+
+def _train(config, sources, workdir, stop, say) -> Outcome:
   records = [record for source in sources for record in source.train]
   store = checkpoint.CheckpointStore(
     workdir / run_folder.CHECKPOINTS,
@@ -94,9 +100,12 @@ def train(
   run_folder.save_description(workdir, description)
 
   source = _create_source(config, parts.plan)
+  if stop.signal_number is not None:
+    if found is None:
+      store.save(start, state, description)
+    return Outcome(start, total, stop.signal_number, parts.network, state)
   watch = _Watch()
   with contextlib.ExitStack() as stack:
-    stop = stack.enter_context(stopping.StopRequest())
     writer = stack.enter_context(
       metric_writer.MetricWriter(workdir, start_step=start)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -32,6 +33,8 @@ class StopRequest:
   def _handle(self, number: int, frame: FrameType | None) -> None:
     self.signal_number = number
     self._restore()
+    # Not print: its buffer may be in use by what the signal has interrupted.
+    os.write(2, b"stopping after this iteration; once more stops at once\n")
 
   def _restore(self) -> None:
     for number, handler in self._previous.items():

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tiny_run
 
+from metabin_jax.cli import outputs
+from metabin_jax.cli.main import main
 from metabin_jax.runtime import experiment
 from metabin_jax.runtime.metric_writer import load_metrics
 
@@ -82,6 +84,30 @@ def test_a_finished_run_is_scored_again(tmp_path, capsys):
     "valid/queries", "folds",
   ]  # fmt: skip
   assert file.read_bytes() == (workdir / "result.json").read_bytes()
+
+
+def test_without_targets_earlier_scores_stay(tmp_path, capsys):
+  workdir = tiny_run.finished()
+  before = (workdir / "result.json").read_bytes()
+  file = tmp_path / "scores.json"
+  assert (
+    tiny_run.train(workdir, f"--json={file}", "--config.data.targets=()") == 0
+  )
+  assert "was not written" in capsys.readouterr().err
+  assert (workdir / "result.json").read_bytes() == before
+  assert not file.exists()
+
+
+def test_the_system_refuses_a_file(monkeypatch, capsys):
+  def full(*_):
+    raise OSError(28, "No space left on device", "runs/a.json")
+
+  monkeypatch.setattr(outputs, "check_folder", full)
+  words = ["train", "--config=configs/quickstart.py", "--workdir=runs/a"]
+  assert main(words) == 2
+  said = capsys.readouterr().err
+  assert "runs/a.json: No space left on device" in said
+  assert "Traceback" not in said
 
 
 def test_the_module_trains_like_the_command(tmp_path, monkeypatch, no_scores):

@@ -146,3 +146,29 @@ def test_not_a_state_dict():
   state = {"model": {}, "optimizer": {}, "iteration": 3}
   with pytest.raises(UserError, match="not a MetaBIN checkpoint"):
     read(state, "resnet18", "bin")
+
+
+def test_counters_of_no_layer_and_numbers_that_are_none_are_refused():
+  state = official.to_official(
+    models.init_variables(
+      models.create("resnet18", norm="bn", num_classes=3, width=0.125),
+      jax.random.key(0),
+      32,
+      16,
+    ),
+    "bn",
+  )
+  fine = official.from_official(state, "resnet18", "bn", width=0.125)
+  assert set(fine) == {"params", "balance", "batch_stats"}
+  with pytest.raises(UserError, match=r"not\.a\.layer\.num_batches_tracked"):
+    official.from_official(
+      state | {"not.a.layer.num_batches_tracked": np.zeros(())},
+      "resnet18",
+      "bn",
+      width=0.125,
+    )
+  state["backbone.conv1.weight"] = state["backbone.conv1.weight"] * np.nan
+  with pytest.raises(UserError, match=r"backbone\.conv1\.weight is not finite"):
+    official.from_official(state, "resnet18", "bn", width=0.125)
+  with pytest.raises(UserError, match="resnet19"):
+    official.from_official(state, "resnet19", "bn")

@@ -152,3 +152,53 @@ def test_finite_differences_of_the_whole_map(agree, float64):
     agree("second order: finite differences", error, 1e-7)
     wrong = max(wrong, abs(float(first @ direction) - slope) / scale)
   assert wrong > 1e-3
+
+
+def test_first_order_is_the_slope_at_the_moved_rho(agree, float64):
+  start, gradient, bilevel = network_functions()
+  beta, still, step = jnp.asarray(0.5), jnp.asarray(0.0), 1e-5
+  _, moved = bilevel(start, beta)
+  first = gradient(start, beta, "first")
+  # Where the slope is taken must matter by much more than the error.
+  assert rules.relative_error(gradient(start, still, "first"), first) > 1e-2
+  random = np.random.default_rng(1)
+  for _ in range(3):
+    direction = random.standard_normal(start.size)
+    # Without an inner step the whole map is the meta-test loss.
+    ahead, _ = bilevel(moved + step * direction, still)
+    behind, _ = bilevel(moved - step * direction, still)
+    slope = float(ahead - behind) / (2 * step)
+    scale = float(np.linalg.norm(first) * np.linalg.norm(direction))
+    error = abs(float(first @ direction) - slope) / scale
+    agree("first order: finite differences", error, 1e-7)
+
+
+@pytest.mark.parametrize("order", ["reverse", "forward"])
+def test_second_order_goes_straight_through_the_clamp(float64, order):
+  random = np.random.default_rng(0)
+  mix = jnp.asarray(random.standard_normal((6, 6)))
+  pull = jnp.array([-3.0, 2.0, -4.0, 9.0, 1.0, 12.0])
+  aim = jnp.asarray(random.uniform(0.2, 0.8, 6))
+
+  def inner(rho):
+    return jnp.sum(jnp.tanh(mix @ rho) ** 2) + pull @ rho
+
+  def outer(rho):
+    return jnp.sum(jnp.exp(rho - aim)) + jnp.prod(1 + rho)
+
+  rho, beta = jnp.ones(6), jnp.asarray(0.2)
+  step = rho - beta * jax.grad(inner)(rho)
+  inside = (step >= 0) & (step <= 1)
+  assert (step > 1).any()
+  assert (step < 0).any()
+  assert inside.any()
+  slope = jax.grad(outer)(jnp.clip(step, 0, 1))
+  through = jnp.eye(6) - beta * jax.hessian(inner)(rho)
+  got, details = meta_gradient.meta_gradient(
+    lambda r: (inner(r), ()), lambda r: (outer(r), ()), rho, beta, order=order
+  )
+  np.testing.assert_array_equal(details["moved"], jnp.clip(step, 0, 1))
+  np.testing.assert_allclose(got, through @ slope, rtol=1e-12, atol=1e-12)
+  # A clamp that stops derivatives, or no second order, is far from this.
+  assert rules.relative_error(through @ (slope * inside), got) > 0.1
+  assert rules.relative_error(slope, got) > 0.1

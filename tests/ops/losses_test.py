@@ -262,3 +262,30 @@ def test_errors():
     losses.cross_entropy(logits, labels, spread="none")
   with pytest.raises(ValueError, match=r"want \[B, K\], \[B\]"):
     losses.cross_entropy(logits, labels[:3])
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(0, 1)])
+def test_nan_features_give_nan_losses(rows):
+  # A masked NaN would let a run go on with plausible losses.
+  features = jnp.asarray(np.random.default_rng(0).normal(size=(8, 4)))
+  features = features.at[rows].set(jnp.nan)
+  pids = jnp.arange(8) // 2
+  domains = jnp.arange(8) // 4
+  assert jnp.isnan(losses.triplet(features, pids))
+  assert jnp.isnan(losses.shuffle(features, pids, domains))
+  assert jnp.isnan(losses.scatter(features, domains))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_scatter_has_tame_derivatives_at_a_zero_row(normalize):
+  features = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+  features[0] = 0
+  domains = jnp.arange(4) // 2
+
+  def loss(x):
+    return losses.scatter(x, domains, normalize=normalize)
+
+  gradient = jax.grad(loss)(jnp.asarray(features))
+  curvature = jax.hessian(loss)(jnp.asarray(features))
+  assert float(jnp.abs(gradient).max()) < 10
+  assert float(jnp.abs(curvature).max()) < 100

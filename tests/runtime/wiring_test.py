@@ -1,0 +1,462 @@
+"""How the configuration reaches the steps: nothing here is compiled.
+
+The factories that `experiment` calls are replaced by recorders; what they were
+given is turned into a flat table of effects. Each case changes one key, and
+every effect that it does not name must stay as it was.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from metabin_jax import default_config, models
+from metabin_jax.data import batches
+from metabin_jax.data.records import DataSet, Fold, Record
+from metabin_jax.evaluation import evaluate
+from metabin_jax.methods import joint, metabin, objectives
+from metabin_jax.runtime import experiment, resolve, scoring
+
+# Epochs of 8 iterations; four domains, so that the default of three meta-train
+# domains fits. All other keys have their defaults.
+SMALL = {
+  "data.batch_size": 32,
+  "data.instances": 2,
+  "train.steps_per_epoch": 8,
+}
+LR_STEPS = (0, 16, 40, 80, 319, 320, 560)
+BETA_STEPS = (0, 3, 20)
+VARIABLES = {
+  "params": {"conv": {"kernel": np.full(2, 2, np.float32)}},
+  "balance": {"norm": {"rho": np.ones(2, np.float32)}},
+  "batch_stats": {},
+}
+
+
+def make(changes):
+  config = default_config.get_config()
+  config.update_from_flattened_dict(SMALL | changes)
+  return resolve.resolve(config)
+
+
+def records():
+  return [
+    Record(f"/none/{domain}{person}{image}.png", f"{domain}{person}", 0, domain)
+    for domain in "abcd"
+    for person in range(4)
+    for image in range(3)
+  ]
+
+
+class Recorder:
+  """Stands for a factory: keeps its arguments, gives what `result` makes."""
+
+  def __init__(self, result):
+    self.result = result
+    self.calls = []
+
+  def __call__(self, *args, **kwargs):
+    self.calls.append(SimpleNamespace(args=args, kwargs=kwargs))
+    return self.result(*args, **kwargs)
+
+  @property
+  def only(self):
+    (call,) = self.calls
+    return call
+
+
+@pytest.fixture(name="build")
+def build_fixture(monkeypatch):
+  """build(changes) -> the experiment and all recorders."""
+
+  def build(changes):
+    seen = SimpleNamespace()
+    with monkeypatch.context() as monkey:
+      for name, owner, attribute, result in (
+        ("network", models, "create", lambda *a, **k: "network"),
+        ("init", models, "init_variables", lambda *a: VARIABLES),
+        ("plan", batches, "make_batch_plan", batches.make_batch_plan),
+        ("sgd", optax, "sgd", optax.sgd),
+        ("state", experiment, "create_state", experiment.create_state),
+        (
+          "objective",
+          objectives,
+          "make_objective",
+          lambda names, **kwargs: SimpleNamespace(names=tuple(names), **kwargs),
+        ),
+        ("base", joint, "make_base_step", lambda *a, **k: base_step),
+        ("joint", joint, "make_train_step", lambda step: joint_step),
+        ("meta", metabin, "make_meta_step", lambda *a, **k: "meta step"),
+        (
+          "metabin",
+          metabin,
+          "make_train_step",
+          lambda *a: lambda *state_and_batches: state_and_batches,
+        ),
+      ):
+        recorder = Recorder(result)
+        setattr(seen, name, recorder)
+        monkey.setattr(owner, attribute, recorder)
+      seen.parts = experiment.create_experiment(make(changes), records())
+    return seen
+
+  return build
+
+
+def base_step(state, batch):
+  return state + batch, {}
+
+
+def joint_step(state, batch):
+  return state + 10 * batch, {}
+
+
+def rho_step(tx):
+  """What a unit gradient does to rho, at the first and the second update."""
+  if tx is None:
+    return None
+  one = jnp.ones(())
+  state = tx.init(one)
+  first, state = tx.update(one, state, one)
+  second, _ = tx.update(one, state, one)
+  return float(first), float(second)
+
+
+def params_steps(tx):
+  """Updates of a weight of 2 by a unit gradient, the first and the second."""
+  weight = jnp.asarray(2.0)
+  state = tx.init(weight)
+  first, state = tx.update(jnp.ones(()), state, weight)
+  second, _ = tx.update(jnp.ones(()), state, weight)
+  return float(first), float(second)
+
+
+def effects(seen):
+  """Everything that reached the factories, as flat values."""
+  _, base_objective, tx_params, rate = seen.base.only.args
+  kwargs = seen.base.only.kwargs
+  found = {
+    "network": network(*seen.network.only.args, **seen.network.only.kwargs),
+    "init seed": tuple(jax.random.key_data(seen.init.only.args[1]).tolist()),
+    "init size": seen.init.only.args[2:],
+    "base names": base_objective.names,
+    "lr": tuple(float(rate(step)) for step in LR_STEPS),
+    "params": params_steps(tx_params),
+    "base rho": rho_step(kwargs["tx_balance"]),
+    "bias": kwargs["bias_factor"],
+  }
+  used = {"base": base_objective}
+  if seen.meta.calls:
+    _, mtrain, mtest, tx_balance, beta = seen.meta.only.args
+    found |= {
+      "mtrain names": mtrain.names,
+      "mtest names": mtest.names,
+      "rho": rho_step(tx_balance),
+      "beta": tuple(float(beta(step)) for step in BETA_STEPS),
+      "second order": seen.meta.only.kwargs["second_order"],
+      "second order by": seen.meta.only.kwargs["second_order_by"],
+    }
+    used |= {"mtrain": mtrain, "mtest": mtest}
+  options = [
+    {k: v for k, v in vars(one).items() if k != "names"}
+    for one in used.values()
+  ]
+  assert all(one == options[0] for one in options), "the losses disagree"
+  assert set(options[0]) == {
+    "weights",
+    "margin",
+    "smoothing",
+    "smoothing_spread",
+    "scatter_normalize",
+  }
+  plan = dict(seen.plan.only.kwargs)
+  look = plan.pop("augmentation")
+  found |= options[0] | plan
+  found["augmentation"] = (
+    look.flip_prob,
+    look.pad_px,
+    look.jitter,
+    look.erasing_prob,
+  )
+  return found
+
+
+def network(
+  name="mobilenetv2", norm="bin", width=1.4, dtype=np.float32, **more
+):
+  return {"name": name, "norm": norm, "width": width, "dtype": dtype, **more}
+
+
+def lr(
+  peak=0.01, start=0.01, warmup=80, milestones=(320, 560), decay=0.1
+) -> tuple[float, ...]:
+  """The learning rate at LR_STEPS, by hand."""
+  return tuple(
+    peak
+    * (start + (1 - start) * step / warmup if step < warmup else 1)
+    * decay ** sum(step >= m for m in milestones)
+    for step in LR_STEPS
+  )
+
+
+def beta(low=0.001, high=0.1, scale=0.1, up=20) -> tuple[float, ...]:
+  """The inner step size at BETA_STEPS, by hand: one step ahead."""
+  return tuple(
+    scale * (low + (high - low) * (1 - abs((step + 1) % (2 * up) / up - 1)))
+    for step in BETA_STEPS
+  )
+
+
+ONES = {"ce": 1.0, "triplet": 1.0, "shuffle": 1.0, "scatter": 1.0}
+DEFAULT = {
+  "network": network(num_classes=16),
+  "init seed": (0, 2020),
+  "init size": (256, 128),
+  "base names": ("ce", "triplet"),
+  "mtrain names": ("shuffle", "triplet", "scatter"),
+  "mtest names": ("triplet",),
+  "weights": ONES,
+  "margin": 0.3,
+  "smoothing": 0.1,
+  "smoothing_spread": "others",
+  "scatter_normalize": True,
+  "lr": lr(),
+  "params": (1.001, 1.9 * 1.001),
+  "base rho": None,
+  "bias": 2.0,
+  "rho": (-0.1, -0.1),
+  "beta": beta(),
+  "second order": False,
+  "second order by": "reverse",
+  "batch_size": 32,
+  "instances": 2,
+  "seed": 2020,
+  "num_mtrain": 3,
+  "height": 256,
+  "width": 128,
+  "first_base_updates": 10,
+  "balanced": False,
+  "augmentation": (0.5, 10, False, 0.0),
+}
+COMPUTED = ("lr", "beta", "params", "rho", "base rho")  # in float32
+FIXED = (0.02,) * 3
+CASES = [
+  ("meta.beta_times_rho_lr", False, {"beta": beta(scale=1.0)}),
+  ("meta.beta_fixed", 0.2, {"beta": FIXED}),
+  ("meta.beta_low", 0.05, {"beta": beta(low=0.05)}),
+  ("meta.beta_high", 0.4, {"beta": beta(high=0.4)}),
+  ("meta.beta_period_epochs", 0.5, {"beta": beta(up=2)}),
+  ("meta.beta_period_epochs", 0.125, {"beta": beta(up=1)}),  # at least 2 steps
+  ("meta.second_order", True, {"second order": True}),
+  ("meta.second_order_by", "forward", {"second order by": "forward"}),
+  ("meta.num_mtrain", 2, {"num_mtrain": 2}),
+  ("meta.first_base_updates", 4, {"first_base_updates": 4}),
+  ("loss.base", ("ce",), {"base names": ("ce",)}),
+  ("loss.mtrain", ("scatter",), {"mtrain names": ("scatter",)}),
+  ("loss.mtest", ("ce", "shuffle"), {"mtest names": ("ce", "shuffle")}),
+  *(
+    (f"loss.weights.{name}", 0.25, {"weights": ONES | {name: 0.25}})
+    for name in ONES
+  ),
+  ("loss.margin", 0.7, {"margin": 0.7}),
+  ("loss.smoothing", 0.2, {"smoothing": 0.2}),
+  ("loss.smoothing_spread", "all", {"smoothing_spread": "all"}),
+  ("loss.scatter_normalize", False, {"scatter_normalize": False}),
+  ("optim.lr", 0.5, {"lr": lr(peak=0.5)}),
+  ("optim.warmup_factor", 0.3, {"lr": lr(start=0.3)}),
+  ("optim.warmup_epochs", 4.0, {"lr": lr(warmup=32)}),
+  ("optim.warmup_epochs", 0.0, {"lr": lr(warmup=0)}),
+  ("optim.milestones_epochs", (2.0, 5.0), {"lr": lr(milestones=(16, 40))}),
+  ("optim.milestones_epochs", (), {"lr": lr(milestones=())}),
+  ("optim.decay", 0.5, {"lr": lr(decay=0.5)}),
+  ("optim.bias_factor", 3.0, {"bias": 3.0}),
+  ("optim.momentum", 0.5, {"params": (1.001, 1.5 * 1.001)}),
+  ("optim.weight_decay", 0.25, {"params": (1.5, 1.9 * 1.5)}),
+  ("optim.rho_lr", 0.3, {"rho": (-0.3, -0.3), "beta": beta(scale=0.3)}),
+  ("data.height_px", 64, {"height": 64, "init size": (64, 128)}),
+  ("data.width_px", 32, {"width": 32, "init size": (256, 32)}),
+  ("data.batch_size", 24, {"batch_size": 24}),
+  ("data.instances", 4, {"instances": 4}),
+  ("data.sampler", "balanced", {"balanced": True}),
+  ("data.flip_prob", 0.25, {"augmentation": (0.25, 10, False, 0.0)}),
+  ("data.pad_px", 3, {"augmentation": (0.5, 3, False, 0.0)}),
+  ("data.jitter", True, {"augmentation": (0.5, 10, True, 0.0)}),
+  ("data.erasing_prob", 0.75, {"augmentation": (0.5, 10, False, 0.75)}),
+  ("train.seed", 7, {"seed": 7, "init seed": (0, 7)}),
+  *(
+    (f"model.{key}", value, {"network": network(num_classes=16, **changed)})
+    for key, value, changed in (
+      ("backbone", "resnet50", {"name": "resnet50"}),
+      ("norm", "bin_shared", {"norm": "bin_shared"}),
+      ("width", 0.5, {"width": 0.5}),
+      ("dtype", "bfloat16", {"dtype": jnp.dtype("bfloat16").type}),
+    )
+  ),
+]
+
+
+def assert_effects(got, want):
+  assert got.keys() == want.keys()
+  for name, value in want.items():
+    if name in COMPUTED and value is not None:
+      value = pytest.approx(value, rel=1e-4)
+    assert got[name] == value, name
+
+
+def test_defaults(build):
+  assert_effects(effects(build({})), DEFAULT)
+
+
+@pytest.mark.parametrize(("key", "value", "changed"), CASES)
+def test_one_key(build, key, value, changed):
+  assert_effects(effects(build({key: value})), DEFAULT | changed)
+
+
+def test_every_key_of_the_steps_has_a_case():
+  config = default_config.get_config()
+  sections = ("model", "loss", "optim", "meta")
+  keys = {
+    f"{section}.{name}"
+    for section in sections
+    for name in config[section]
+    if name != "weights"
+  } | {f"loss.weights.{name}" for name in config.loss.weights}
+  covered = {key for key, _, _ in CASES if key.split(".")[0] in sections}
+  # Its own test: only method "joint" has it.
+  assert covered | {"optim.joint_rho"} == keys
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_fixed_beta_is_scaled_like_the_cycle(build, scale):
+  seen = build({"meta.beta_fixed": 0.2, "meta.beta_times_rho_lr": scale})
+  want = DEFAULT | {"beta": (0.02 if scale else 0.2,) * 3}
+  assert_effects(effects(seen), want)
+
+
+def test_unscaled_beta_is_free_of_the_rate_of_rho(build):
+  seen = build({"meta.beta_times_rho_lr": False, "optim.rho_lr": 0.3})
+  want = DEFAULT | {"beta": beta(scale=1.0), "rho": (-0.3, -0.3)}
+  assert_effects(effects(seen), want)
+
+
+PAPER = {
+  "beta": beta(scale=1.0),
+  "first_base_updates": 1,
+  "balanced": True,
+  "lr": lr(start=0.1),
+  "smoothing_spread": "all",
+  "scatter_normalize": False,
+}
+
+
+@pytest.mark.parametrize(
+  ("preset", "changed"), [("released", {}), ("paper", PAPER)]
+)
+def test_presets_as_a_whole(build, preset, changed):
+  assert len(default_config.PRESETS[preset]) == len(PAPER)
+  assert_effects(effects(build({"preset": preset})), DEFAULT | changed)
+
+
+META_ONLY = (
+  "mtrain names",
+  "mtest names",
+  "rho",
+  "beta",
+  "second order",
+  "second order by",
+)
+
+
+@pytest.mark.parametrize(
+  ("changes", "base_rho"),
+  [
+    ({}, None),
+    ({"optim.joint_rho": True}, (-0.1, -0.1)),
+    ({"optim.joint_rho": True, "optim.rho_lr": 0.3}, (-0.3, -0.3)),
+  ],
+)
+def test_joint_has_no_meta_step(build, changes, base_rho):
+  seen = build({"method": "joint"} | changes)
+  want = {k: v for k, v in DEFAULT.items() if k not in META_ONLY}
+  want |= {"base rho": base_rho, "num_mtrain": None}
+  assert_effects(effects(seen), want)
+  assert not seen.meta.calls
+  assert not seen.metabin.calls
+  assert seen.joint.only.args == (base_step,)
+  assert seen.parts.plan.meta is None
+  batch = SimpleNamespace(base=[jnp.asarray(1), jnp.asarray(2)])
+  assert int(seen.parts.train_step(jnp.asarray(100), batch)[0]) == 120
+  assert int(seen.parts.base_step(jnp.asarray(100), batch.base[0])[0]) == 101
+
+
+def test_metabin_binds_both_steps_and_one_state(build):
+  seen = build({})
+  assert not seen.joint.calls
+  assert seen.metabin.only.args == (base_step, "meta step")
+  batch = SimpleNamespace(base=["one", "two"], mtrain="train", mtest="test")
+  assert seen.parts.train_step("state", batch) == (
+    "state",
+    "two",
+    "train",
+    "test",
+  )
+  assert int(seen.parts.base_step(jnp.asarray(3), jnp.asarray(4))[0]) == 7
+  # Optimizers of the steps are those that the state was made for.
+  variables, tx_params, tx_balance = seen.state.only.args
+  assert variables is VARIABLES
+  assert seen.base.only.args[2] is tx_params
+  assert seen.meta.only.args[3] is tx_balance
+  networks = (seen.base.only.args, seen.meta.only.args, seen.init.only.args)
+  assert [args[0] for args in networks] == ["network"] * 3
+  assert seen.parts.plan.first_base_updates == 10
+  assert seen.parts.plan.seed == 2020
+  assert seen.parts.plan.meta is not None
+
+
+@pytest.fixture(name="asked")
+def asked_fixture(monkeypatch):
+  """asked(changes, **options) -> the keywords of `evaluate_target`."""
+
+  def ask(changes, **options):
+    recorder = Recorder(lambda *a, **k: {"mAP": 0.5})
+    monkeypatch.setattr(evaluate, "evaluate_target", recorder)
+    embedder = Recorder(lambda *a: None)
+    monkeypatch.setattr(scoring.extract, "make_embedder", embedder)
+    fold = Fold("only", (), ())
+    found = scoring.score(
+      make(changes), "network", {}, [DataSet("x", folds=(fold,))], **options
+    )
+    assert found == {"x": {"mAP": 0.5}}
+    assert recorder.only.args[0] == (fold,)
+    return recorder.only.kwargs | {"batch": embedder.only.args[2]}
+
+  return ask
+
+
+EVAL = {
+  "ranks": (1, 5, 10),
+  "metric": "cosine",
+  "cross_camera": True,
+  "batch": 128,
+}
+
+
+@pytest.mark.parametrize(
+  ("changes", "options", "changed"),
+  [
+    ({}, {}, {}),
+    ({"eval.metric": "euclidean"}, {}, {"metric": "euclidean"}),
+    ({"eval.ranks": (2, 3)}, {}, {"ranks": (2, 3)}),
+    ({"eval.cross_camera": False}, {}, {"cross_camera": False}),
+    ({"eval.batch_size": 9}, {}, {"batch": 9}),
+    ({}, {"cross_camera": False}, {"cross_camera": False}),
+    ({"eval.cross_camera": False}, {"cross_camera": True}, {}),
+  ],
+)
+def test_scoring(asked, changes, options, changed):
+  assert asked(changes, **options) == EVAL | changed
