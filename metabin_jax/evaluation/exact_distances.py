@@ -103,10 +103,10 @@ def _round_embeddings(
     scales = [np.full(len(norm), scale) for norm in norms]
   unit = 2.0**_FRACTION_BITS
   rounded = []
-  for rows, scale in zip((query, gallery), scales, strict=True):
+  for rows, divisors in zip((query, gallery), scales, strict=True):
     out = np.empty(rows.shape, np.float32)
     for low, high in _chunks(*rows.shape):
-      part = rows[low:high].astype(np.float64) / scale[low:high, None]
+      part = rows[low:high].astype(np.float64) / divisors[low:high, None]
       out[low:high] = np.rint(part * unit) / unit
     rounded.append(out)
   return rounded[0], rounded[1], scale
