@@ -21,12 +21,7 @@ def get_config(variant: str = "released"):
   if variant not in VARIANTS:
     raise UserError(f"variant {variant!r} is unknown; use one of {VARIANTS}.")
   config = default_config.get_config()
-  config.preset = "paper" if variant == "paper" else "released"
-  root = protocols.data_root()
-  config.data.sources = protocols.dg_sources(root)
-  config.data.targets = protocols.dg_targets(root)
+  protocols.use_dg_benchmark(config, variant)
   config.method = "joint"
   config.model.norm = "bn"
-  if variant == "no_duke":
-    config.data.sources = protocols.dg_sources(root, without=("dukemtmc",))
   return config

@@ -23,15 +23,11 @@ def get_config(variant: str = "released"):
   if variant not in VARIANTS:
     raise UserError(f"variant {variant!r} is unknown; use one of {VARIANTS}.")
   config = default_config.get_config()
-  config.preset = "paper" if variant == "paper" else "released"
-  root = protocols.data_root()
-  config.data.sources = protocols.dg_sources(root)
-  config.data.targets = protocols.dg_targets(root)
+  protocols.use_dg_benchmark(config, variant)
   config.model.backbone = "resnet50"
   config.model.width = 1.0
   if variant == "second_order":
     config.meta.second_order = True
   if variant == "no_duke":
-    config.data.sources = protocols.dg_sources(root, without=("dukemtmc",))
     config.meta.num_mtrain = 2
   return config

@@ -6,6 +6,7 @@ Where the files are expected: below $METABIN_DATA, or below the folder `data`.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 DG_SOURCES = ("cuhk02", "cuhk03", "market1501", "dukemtmc", "cuhk_sysu")
 DG_TARGETS = ("viper", "prid", "grid", "ilids")
@@ -19,6 +20,21 @@ SINGLE_SOURCES = {
 def data_root() -> str:
   """Returns $METABIN_DATA if set, else "data"."""
   return os.environ.get("METABIN_DATA") or "data"
+
+
+def use_dg_benchmark(config: Any, variant: str) -> None:
+  """Points a configuration at the multi-source benchmark.
+
+  Args:
+    config: from `default_config.get_config`, changed in place.
+    variant: "paper" takes that preset, anything else the released one;
+      "no_duke" leaves DukeMTMC out of the sources.
+  """
+  root = data_root()
+  without = ("dukemtmc",) if variant == "no_duke" else ()
+  config.preset = "paper" if variant == "paper" else "released"
+  config.data.sources = dg_sources(root, without=without)
+  config.data.targets = dg_targets(root)
 
 
 def dg_sources(root: str, *, without: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from types import FrameType
+from typing import Any
 
 
 class StopRequest:
@@ -17,7 +18,7 @@ class StopRequest:
   def __init__(self) -> None:
     """No signal yet."""
     self.signal_number: int | None = None
-    self._previous: dict[int, object] = {}
+    self._previous: dict[int, Any] = {}
 
   def __enter__(self) -> StopRequest:
     """Installs the handlers (only the main thread can)."""
@@ -38,5 +39,5 @@ class StopRequest:
 
   def _restore(self) -> None:
     for number, handler in self._previous.items():
-      signal.signal(number, handler)  # type: ignore[arg-type]
+      signal.signal(number, handler)
     self._previous = {}
