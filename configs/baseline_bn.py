@@ -4,8 +4,8 @@ r"""Batch norm, trained end to end: Table 4, row BN.
 
 Variants: released (default; the published code), paper (the paper's text where
 the two differ), no_duke (DukeMTMC was withdrawn by its authors; four sources).
-Needs the nine manifests that metabin_jax/data/protocols.py names, below
-$METABIN_DATA/manifests (columns: docs/own_data.md).
+Needs the data sets below $METABIN_DATA: `metabin datasets --protocol=metabin`
+says which are there. Without :no_duke also --i-have-a-licensed-copy.
 Time and scores: not run. The published runs start from ImageNet weights, which
 cannot be loaded yet.
 """

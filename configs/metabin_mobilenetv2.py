@@ -6,8 +6,8 @@ Variants: released (default; the published code), paper (the paper's text where
 the two differ), second_order (through the inner gradient), no_duke (DukeMTMC
 was withdrawn by its authors; four sources of 20 images a batch and two of them
 for meta-train, which is our choice).
-Needs the nine manifests that metabin_jax/data/protocols.py names, below
-$METABIN_DATA/manifests (columns: docs/own_data.md).
+Needs the data sets below $METABIN_DATA: `metabin datasets --protocol=metabin`
+says which are there. Without :no_duke also --i-have-a-licensed-copy.
 Time and scores: not run. The published runs start from ImageNet weights, which
 cannot be loaded yet.
 """

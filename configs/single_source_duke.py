@@ -5,9 +5,9 @@ r"""One source, its eight cameras as domains: DukeMTMC-reID to Market-1501.
 MetaBIN's single-source experiment (supplement; the published code's
 configs/Sample/D-resnet.yml): ResNet-50, 4 cameras for meta-train and 4 for
 meta-test, cross entropy in both meta losses, color jitter.
-Needs Market-1501-v15.09.15 and DukeMTMC-reID below $METABIN_DATA, as their
-authors pack them (16,522 images of 702 persons to train on). DukeMTMC was
-withdrawn by its authors.
+Needs Market-1501 and DukeMTMC-reID (16,522 images of 702 persons to train on)
+below $METABIN_DATA. DukeMTMC was withdrawn by its authors: only with a licensed
+copy, and --i-have-a-licensed-copy.
 Time and scores: not run. The published runs start from ImageNet weights, which
 cannot be loaded yet.
 Variants: released (default), paper (the paper's text where it differs).
@@ -25,11 +25,9 @@ def get_config(variant: str = "released"):
     raise UserError(f"variant {variant!r} is unknown; use one of {VARIANTS}.")
   config = default_config.get_config()
   config.preset = variant
-  root = protocols.data_root()
   config.model.backbone = "resnet50"
   config.model.width = 1.0
-  config.data.sources = (protocols.single_source(root, "dukemtmc"),)
-  config.data.targets = (protocols.single_target(root, "market1501"),)
+  protocols.use_protocol(config, "duke-to-market")
   # 96 = 8 cameras x 3 persons x 4 images.
   config.data.batch_size = 96
   config.data.jitter = True

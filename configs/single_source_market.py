@@ -5,9 +5,9 @@ r"""One source, its six cameras as domains: Market-1501 to DukeMTMC-reID.
 MetaBIN's single-source experiment (supplement; the published code's
 configs/Sample/M-resnet.yml): ResNet-50, 3 cameras for meta-train and 3 for
 meta-test, cross entropy in both meta losses, color jitter.
-Needs Market-1501-v15.09.15 and DukeMTMC-reID below $METABIN_DATA, as their
-authors pack them (12,936 images of 751 persons to train on). DukeMTMC was
-withdrawn by its authors; without it: "--config.data.targets=()".
+Needs Market-1501 (12,936 images of 751 persons to train on) and DukeMTMC-reID
+below $METABIN_DATA. DukeMTMC was withdrawn by its authors: with a licensed copy
+add --i-have-a-licensed-copy, without one "--config.data.targets=()".
 Time and scores: not run. The published runs start from ImageNet weights, which
 cannot be loaded yet.
 Variants: released (default), paper (the paper's text where it differs).
@@ -25,11 +25,9 @@ def get_config(variant: str = "released"):
     raise UserError(f"variant {variant!r} is unknown; use one of {VARIANTS}.")
   config = default_config.get_config()
   config.preset = variant
-  root = protocols.data_root()
   config.model.backbone = "resnet50"
   config.model.width = 1.0
-  config.data.sources = (protocols.single_source(root, "market1501"),)
-  config.data.targets = (protocols.single_target(root, "dukemtmc"),)
+  protocols.use_protocol(config, "market-to-duke")
   # 96 = 6 cameras x 4 persons x 4 images.
   config.data.batch_size = 96
   config.data.jitter = True

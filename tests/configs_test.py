@@ -175,6 +175,4 @@ def test_data_root_follows_the_environment(monkeypatch):
   monkeypatch.delenv("METABIN_DATA", raising=False)
   assert protocols.data_root() == "data"
   monkeypatch.setenv("METABIN_DATA", "/disk/reid")
-  assert get("baseline_bn").data.sources[0] == (
-    "manifest:/disk/reid/manifests/cuhk02.csv"
-  )
+  assert get("baseline_bn").data.sources[0] == ("cuhk02:/disk/reid?use=all")

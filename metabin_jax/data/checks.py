@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 
+from metabin_jax.data import splits
+from metabin_jax.data.public.registry import PUBLIC_SETS
 from metabin_jax.data.records import UNKNOWN_CAMERA, DataSet, Fold, Record
 from metabin_jax.errors import UserError
 
@@ -75,12 +78,19 @@ def check_sources(
     allowed, the sampler repeats the image.
 
   Raises:
-    UserError: if there is no source, two have one name, one has no training
-      image, or `meta` is set and there is only one domain.
+    UserError: if there is no source, two have one name or are known to show the
+      same persons, one has no training image, or `meta` is set and there is
+      only one domain.
   """
   if not datasets:
     raise UserError("no source data set is given; name at least one.")
   _reject_same_names(datasets)
+  for first, second in itertools.combinations(datasets, 2):
+    if _known_overlap(first, second):
+      raise UserError(
+        f"sources {first.name!r} and {second.name!r} are known to show the "
+        "same persons, who would count as different ones; leave one out."
+      )
   for dataset in datasets:
     if not dataset.train:
       raise UserError(
@@ -152,8 +162,9 @@ def check_targets(
     One report a fold, in order.
 
   Raises:
-    UserError: if a target has no fold, shares persons or files with a source,
-      or has a fold where no query has a match.
+    UserError: if a target has no fold, two equal folds, shares persons or
+      files with a source or is known to, or has a fold where no query has a
+      match.
   """
   _reject_same_names(targets)
   files = _file_keys(r for source in sources for r in source.train)
@@ -165,11 +176,42 @@ def check_targets(
         f"target {target.name!r} has no query and gallery images; remove it "
         "from the targets or mark images as query and gallery."
       )
+    _reject_equal_folds(target)
+    for source in sources:
+      if _known_overlap(source, target):
+        raise UserError(
+          f"target {target.name!r} and source {source.name!r} are known to "
+          "show the same persons; test on persons that are not trained on."
+        )
     _reject_shared(target, pids, files)
     reports += [
       _check_fold(target.name, fold, cross_camera) for fold in target.folds
     ]
   return tuple(reports)
+
+
+def _known_overlap(first: DataSet, second: DataSet) -> bool:
+  """Whether public sets of other names show the same persons.
+
+  One set as source and target is compared person by person instead.
+  """
+  names = first.provenance.public, second.provenance.public
+  return any(
+    there in PUBLIC_SETS[here].overlaps
+    for here, there in (names, names[::-1])
+    if here in PUBLIC_SETS
+  )
+
+
+def _reject_equal_folds(target: DataSet) -> None:
+  # A spread of 0 over "ten" folds is the sign of one fold read ten times.
+  for first, second in itertools.combinations(target.folds, 2):
+    if splits.same_split(first, second):
+      raise UserError(
+        f"folds {first.name!r} and {second.name!r} of target {target.name!r} "
+        "have the same queries and gallery, so their mean would count one "
+        "split twice; correct its split lists or remove one of the folds."
+      )
 
 
 def _file_keys(records: Iterable[Record]) -> dict[object, str]:

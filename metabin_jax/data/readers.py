@@ -8,14 +8,19 @@ import os
 from collections.abc import Iterable
 
 from metabin_jax.data import folders, manifest
+from metabin_jax.data.public import reading
+from metabin_jax.data.public.registry import PUBLIC_SETS
 from metabin_jax.data.records import UNKNOWN_CAMERA, DataSet, Fold, Record
 from metabin_jax.errors import UserError
 
-_KEYS = {
+_KEYS: dict[str, tuple[str, ...]] = {
   "manifest": ("name", "domain", "domains"),
   "folder": ("name", "domain"),
   "market": ("name", "domain", "query_cameras", "gallery_cameras"),
   "synthetic": ("name", "domain", "domains"),
+} | {
+  name: ("name", "domain", *reading.keys(public))
+  for name, public in PUBLIC_SETS.items()
 }
 READERS = tuple(_KEYS)
 
@@ -71,6 +76,27 @@ def parse_spec(text: str) -> Spec:
   return Spec(reader, location, options)
 
 
+def add_option(spec: str, key: str, value: str) -> str:
+  """Adds `key=value` to a description whose reader takes the key.
+
+  Args:
+    spec: the description.
+    key: for example "partial".
+    value: not looked at.
+
+  Returns:
+    The description; unchanged if its reader does not know the key, or if the
+    key is there already.
+
+  Raises:
+    UserError: if the description is none.
+  """
+  parsed = parse_spec(spec)
+  if key not in _KEYS[parsed.reader] or key in parsed.options:
+    return spec
+  return f"{spec}{'&' if '?' in spec else '?'}{key}={value}"
+
+
 def open_dataset(spec: str) -> DataSet:
   """Opens a data set.
 
@@ -82,6 +108,9 @@ def open_dataset(spec: str) -> DataSet:
   * market: names such as `0001_c1s1_...jpg` (`folders.read_market`); keys
     `query_cameras=1,2` and `gallery_cameras=3` make a test of a flat folder.
   * synthetic: PATH is a preset of the rendered benchmark; key `domains=a,b`.
+  * the name of a public data set (`public.registry`): PATH is its folder, or a
+    folder that holds it under an accepted name; keys as `public.reading` has
+    them, among them `use=standard|all|train` and `partial=allow`.
 
   All take `name=NAME` (else the folder's, preset's or file's name) and
   `domain=camera`, which makes each camera a domain "<domain>/c<camid>".
@@ -116,6 +145,10 @@ def open_dataset(spec: str) -> DataSet:
 def _read(
   reader: str, location: str, name: str, options: dict[str, str]
 ) -> DataSet:
+  if reader in PUBLIC_SETS:
+    return reading.read_public(
+      PUBLIC_SETS[reader], location, name=name, options=options
+    )
   if reader == "folder":
     return folders.read_folder(location, name=name)
   if reader == "market":
@@ -137,6 +170,8 @@ def _read(
 
 
 def _default_name(reader: str, location: str) -> str:
+  if reader in PUBLIC_SETS:
+    return reader
   base = os.path.basename(location)
   if reader != "manifest":
     return base or reader
@@ -177,6 +212,7 @@ def _camera_domains(dataset: DataSet) -> DataSet:
       Fold(fold.name, relabel(fold.query), relabel(fold.gallery))
       for fold in dataset.folds
     ),
+    dataset.provenance,
   )
 
 

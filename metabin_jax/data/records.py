@@ -35,6 +35,25 @@ class Fold:
 
 
 @dataclasses.dataclass(frozen=True)
+class Provenance:
+  """Where a data set comes from: what a reader of its results must know.
+
+  Attributes:
+    public: name of the public data set, "" for other data.
+    variant: which of its packagings, for example "detected".
+    protocol: name of the split lists, "" if the data set has none of its own.
+    origin: where the split lists come from, for example a file.
+    notes: sentences that every result on this data repeats.
+  """
+
+  public: str = ""
+  variant: str = ""
+  protocol: str = ""
+  origin: str = ""
+  notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class DataSet:
   """A named collection.
 
@@ -42,8 +61,10 @@ class DataSet:
     name: prefix of the pids.
     train: images used when the data set is a training source.
     folds: tests that are run (and averaged) when it is a target.
+    provenance: where it comes from.
   """
 
   name: str
   train: tuple[Record, ...] = ()
   folds: tuple[Fold, ...] = ()
+  provenance: Provenance = Provenance()

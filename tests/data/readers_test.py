@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import sys
 import types
 
@@ -145,3 +146,45 @@ def test_camera_domains_need_cameras(touch):
   root = touch("x/a/c1_0.jpg", "x/b/0.jpg")
   with pytest.raises(UserError, match=r"but 1 images of 'x' have none, first"):
     readers.open_dataset(f"folder:{root}/x?domain=camera")
+
+
+@pytest.fixture(name="market1501")
+def market1501_fixture(tmp_path):
+  return importlib.import_module("miniatures.market1501").build(tmp_path)
+
+
+def test_a_public_set_is_found_below_the_data_folder(market1501):
+  inside = readers.open_dataset(f"market1501:{market1501}?partial=allow")
+  above = readers.open_dataset(f"market1501:{market1501.parent}?partial=allow")
+  assert inside == above
+  assert inside.name == "market1501"
+  assert inside.provenance.public == "market1501"
+  assert inside.train
+  assert len(inside.folds) == 1
+
+
+def test_a_public_set_takes_the_common_keys_too(market1501):
+  dataset = readers.open_dataset(
+    f"market1501:{market1501}?use=train&partial=allow&name=m&domain=camera"
+  )
+  assert not dataset.folds
+  assert {r.domain for r in dataset.train} == {
+    f"m/c{r.camid}" for r in dataset.train
+  }
+  assert all(r.pid.startswith("m/") for r in dataset.train)
+  # What results must say survives the change of domains.
+  assert "partial" in dataset.provenance.notes[0]
+
+
+@pytest.mark.parametrize(
+  ("tail", "message"),
+  [
+    ("?use=everything", "use=everything is unknown.*standard, all, train"),
+    ("?splits=x", "unknown key 'splits'"),
+    ("?partial=yes", "partial=yes is unknown"),
+    ("", "12,936 images of 751 persons.*partial=allow"),
+  ],
+)
+def test_mistakes_with_a_public_set(market1501, tail, message):
+  with pytest.raises(UserError, match=message):
+    readers.open_dataset(f"market1501:{market1501}{tail}")
