@@ -36,9 +36,15 @@ DATA = [
   "platform_system != 'Linux' or platform_machine != 'x86_64'",
   "tensorflow-datasets>=4.9.10",
   "importlib_resources",  # tensorflow-datasets uses it and does not say so
+  "h5py>=3.10",  # MATLAB files of version 7.3
 ]
 PLOTS = ["matplotlib>=3.9", "scikit-learn>=1.5"]
-TEST = ["mypy>=2.4", "pytest>=9", "ruff>=0.17.5"]
+TEST = [
+  "dill>=0.4.1",  # tfds.testing uses it and does not say so
+  "mypy>=2.4",
+  "pytest>=9",
+  "ruff>=0.17.5",
+]
 
 setup(
   name="metabin_jax",

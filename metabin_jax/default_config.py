@@ -55,7 +55,8 @@ def get_config() -> config_dict.ConfigDict:
   config.model.dtype = "float32"
 
   config.data = config_dict.ConfigDict()
-  # READER:PATH[?key=value]; readers: manifest, folder, market, synthetic.
+  # READER:PATH[?key=value]; readers: manifest, folder, market, synthetic, tfds,
+  # and the names of the public data sets (`metabin datasets`).
   config.data.sources = ()
   # Data sets with query and gallery, evaluated after training.
   config.data.targets = ()
@@ -74,6 +75,11 @@ def get_config() -> config_dict.ConfigDict:
   config.data.workers = 0
   # Iterations prepared ahead.
   config.data.prefetch = 2
+  # Where resized images are kept: "memory" (if they fit into 2 GiB; "array"
+  # only), "disk" (prepared before the first iteration), "none".
+  config.data.cache = "memory"
+  # Folder of the cache on disk; "": $METABIN_CACHE or ~/.cache/metabin_jax.
+  config.data.cache_dir = ""
   config.data.flip_prob = 0.5
   # Black border before the random crop, in pixels; 0 for none.
   config.data.pad_px = 10
@@ -152,4 +158,23 @@ def get_config() -> config_dict.ConfigDict:
   config.eval.cross_camera = True
   # "cosine" or "euclidean".
   config.eval.metric = "cosine"
+  # Average precision: "interpolation-free" (mean precision at the matches, as
+  # published), "trapezoid" (Market-1501's own code), "mar" (MAR's code).
+  config.eval.ap = "interpolation-free"
+  # False positive rates at which to give the true positive rate; () for none.
+  config.eval.fprs = (1e-4, 1e-3, 1e-2)
+  # Embed image and mirrored image, sum, L2-normalize (not in the paper).
+  config.eval.flip = False
+  # k-reciprocal re-ranking (Zhong et al., CVPR 2017; not in the paper).
+  config.eval.rerank = False
+  config.eval.rerank_k1 = 20
+  config.eval.rerank_k2 = 6
+  # Share of the original distance, in [0, 1].
+  config.eval.rerank_lambda = 0.3
+  # Average each query with this many nearest gallery images; 0: off. Needs
+  # metric "cosine".
+  config.eval.query_expansion = 0
+  # Where to rank: "host" (NumPy, exact), "device" (JAX, distances rounded to
+  # float32), "auto" (device unless it is a CPU).
+  config.eval.place = "auto"
   return config

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.metadata
+import importlib.util
 import pathlib
-import pkgutil
 import re
 import runpy
 import subprocess
@@ -19,8 +19,17 @@ import metabin_jax
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "metabin_jax"
 TENSORFLOW = ("tensorflow", "tensorflow_datasets", "keras", "tensorboard")
-# The one file, besides the builders of data sets, that may use TensorFlow.
-TENSORFLOW_FILE = "metabin_jax.data.pipeline"
+# Module -> what it may import of these.
+TENSORFLOW_IN = {
+  "metabin_jax.data.pipeline": ("tensorflow",),
+  "metabin_jax.data.tfds_reader": ("tensorflow_datasets",),
+  "metabin_jax.data.tfds_builders.builder": ("tensorflow_datasets",),
+}
+# Importing this registers data sets with TFDS, which must be there.
+BUILDERS = "metabin_jax.data.tfds_builders"
+# Imported inside functions only -> the extra that installs it, or the core
+# package that needs it itself.
+LATE = {"h5py": "data", "scipy": "jax"}
 
 # Room -> rooms it may import, besides itself, errors and version.
 ARROWS = {
@@ -52,7 +61,7 @@ PACKAGES = {
   "ops": {"jax"},
   "models": {"jax", "flax"},
   "methods": {"jax", "flax", "optax"},
-  "data": {"numpy", "PIL", "tqdm"},
+  "data": {"numpy", "PIL", "tqdm", *LATE},
 }
 
 
@@ -65,10 +74,11 @@ def room_of(module: str) -> str:
   return module.split(".")[1] if "." in module else "__init__"
 
 
-def imports(path: pathlib.Path) -> list[str]:
-  """Full names of everything a file imports, inside functions too."""
+def imports(path: pathlib.Path, *, late: bool = True) -> list[str]:
+  """Full names of everything a file imports; `late`: inside functions too."""
   found = []
-  for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+  tree = ast.parse(path.read_text(encoding="utf-8"))
+  for node in ast.walk(tree) if late else tree.body:
     if isinstance(node, ast.Import):
       found += [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
@@ -80,9 +90,9 @@ def imports(path: pathlib.Path) -> list[str]:
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = [
-  info.name
-  for info in pkgutil.walk_packages([str(PACKAGE)], "metabin_jax.")
-  if not info.name.endswith("__main__")
+  module_name(path).removesuffix(".__init__")
+  for path in FILES
+  if path.name != "__main__.py"
 ]
 
 
@@ -134,13 +144,20 @@ def test_other_packages_stay_in_their_rooms(path):
     if top in ("metabin_jax", "__future__") or top in sys.stdlib_module_names:
       continue
     if top in TENSORFLOW:
-      assert module == TENSORFLOW_FILE, f"{module} imports {name}"
+      assert top in TENSORFLOW_IN.get(module, ()), f"{module} imports {name}"
     elif room in PACKAGES:
       assert top in PACKAGES[room], f"{module} imports {name}"
 
 
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_slow_packages_are_imported_late(path):
+  tops = {name.split(".")[0] for name in imports(path, late=False)}
+  assert not tops & set(LATE)
+
+
 def test_no_module_imports_tensorflow():
-  listed = [*MODULES, "metabin_jax.cli.main"]
+  listed = [name for name in MODULES if not name.startswith(BUILDERS)]
+  assert len(listed) < len(MODULES)
   code = f"""
 import importlib, sys
 for name in {listed!r}:
@@ -150,8 +167,21 @@ print(*(n for n in {TENSORFLOW!r} if n in sys.modules))
   assert run_python(code).split() == []
 
 
+def test_builders_do_not_import_tensorflow():
+  """Those who prepare data as ArrayRecord need not have it."""
+  pytest.importorskip("tensorflow_datasets")
+  code = f"""
+import sys
+import {BUILDERS}
+print("tensorflow_datasets" in sys.modules, "tensorflow" in sys.modules)
+"""
+  assert run_python(code).split() == ["True", "False"]
+
+
 def test_data_does_not_import_jax():
   listed = [name for name in MODULES if name.startswith("metabin_jax.data")]
+  if importlib.util.find_spec("tensorflow_datasets") is None:
+    listed = [name for name in listed if not name.startswith(BUILDERS)]
   assert len(listed) > 10
   code = f"""
 import importlib, sys
@@ -208,8 +238,19 @@ def test_core_requires_what_is_imported(monkeypatch):
     "__future__",
     *TENSORFLOW,
   }
-  used -= set(sys.stdlib_module_names)
+  used -= {*sys.stdlib_module_names, *LATE}
   assert {names.get(name, name) for name in used} == required
+
+
+def test_packages_that_are_imported_late_are_installed(monkeypatch):
+  given = load_setup(monkeypatch)
+  used = {name.split(".")[0] for path in FILES for name in imports(path)}
+  for name in used & set(LATE):
+    source = LATE[name]
+    lines = given["extras_require"].get(source)
+    if lines is None:
+      lines = importlib.metadata.requires(source)
+    assert name in {re.split(r"[<>=;\[ ]", line)[0] for line in lines}
 
 
 def test_constraints_allow_every_requirement(monkeypatch):

@@ -116,6 +116,13 @@ def words_of(command: list[str]) -> list[str]:
   return [*words, *SMALL, *(SYNTHETIC if synthetic else ())]
 
 
+def check_data_finds_copies(command: list[str], capsys) -> bool:
+  """Pretended pictures of one name are the same in all places."""
+  status = cli.main(words_of(command))
+  found = capsys.readouterr().out
+  return status == 1 and "pictures in more than one of the data sets" in found
+
+
 def test_there_are_examples():
   assert all(len(found) >= 4 for found in COMMANDS.values())
 
@@ -141,12 +148,15 @@ def test_commands_reach_their_work(document, home, capsys, monkeypatch):
       f"--workdir={folder}" in command for command in COMMANDS[document]
     ), f"no example trains {folder}"
     config = resolve.from_dict({"data": {"targets": [words.split("'")[1]]}})
-    return scoring.LoadedRun(1, resolve.resolve(config), None, {})
+    return scoring.LoadedRun(1, resolve.resolve(config), None, {}, [])
 
   monkeypatch.setattr(loop, "train", stop)
   monkeypatch.setattr(scoring, "load_run", load_run)
   monkeypatch.setattr(scoring, "score", stop)
   for command in COMMANDS[document]:
+    if command[1] == "check-data":
+      assert check_data_finds_copies(command, capsys)
+      continue
     assert cli.main(words_of(command)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.endswith("reached its work"), (command, error)
@@ -156,6 +166,9 @@ def test_commands_reach_their_work(document, home, capsys, monkeypatch):
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_commands_do_their_work(document, home, capsys):
   for command in COMMANDS[document]:
+    if command[1] == "check-data":
+      assert check_data_finds_copies(command, capsys)
+      continue
     assert cli.main(words_of(command)) == 0, (command, capsys.readouterr())
     output = capsys.readouterr()
     if command[1] == "evaluate":

@@ -9,23 +9,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from metabin_jax.cli import outputs
+from metabin_jax.cli import arguments, data_options, outputs
+from metabin_jax.data import protocols
+from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
-
-
-class _Parser(argparse.ArgumentParser):
-  """Errors become UserErrors, so that every command ends alike."""
-
-  def error(self, message: str):
-    raise UserError(f"{message}; see `metabin evaluate --help`.")
 
 
 def run(argv: Sequence[str]) -> int:
   """Runs the command; see `metabin evaluate --help`."""
-  parser = _Parser(
-    prog="metabin evaluate",
-    description="Scores one or several runs, side by side.",
-    allow_abbrev=False,
+  parser = arguments.Parser(
+    "evaluate",
+    "Scores one or several runs, side by side.",
   )
   parser.add_argument("runs", nargs="+", metavar="RUN", help="workdir of a run")
   parser.add_argument(
@@ -43,13 +37,15 @@ def run(argv: Sequence[str]) -> int:
     metavar="SPEC",
     help="a further data set beside the runs' own targets",
   )
-  parser.add_argument("--step", type=int, help="checkpoint; default: newest")
   parser.add_argument(
-    "--cross-camera",
-    choices=("on", "off"),
-    help="remove gallery images of the query's person and camera "
-    "(default: as the run is configured)",
+    "--protocol",
+    metavar="NAME",
+    help="the targets of a published experiment, below $METABIN_DATA, and what "
+    "it says about the evaluation; `metabin datasets` lists the names",
   )
+  data_options.add_arguments(parser)
+  parser.add_argument("--step", type=int, help="checkpoint; default: newest")
+  _add_settings(parser)
   parser.add_argument(
     "--json", type=pathlib.Path, metavar="FILE", help="write the scores"
   )
@@ -62,8 +58,9 @@ def run(argv: Sequence[str]) -> int:
   folders = [pathlib.Path(name) for name in args.runs]
   names = _names(folders)
   # Late imports: help and mistakes in flags should not wait for JAX.
-  from metabin_jax.cli import compilation_cache
+  from metabin_jax.cli import compilation_cache, provenance
   from metabin_jax.data import checks, readers
+  from metabin_jax.evaluation import settings
   from metabin_jax.evaluation.table import Row, format_table
   from metabin_jax.runtime import scoring
 
@@ -76,40 +73,98 @@ def run(argv: Sequence[str]) -> int:
       noted.add(line)
       print(line, file=sys.stderr)
 
+  chosen, changes = list(args.target), _settings(args)
+  if args.protocol:
+    if args.target:
+      raise UserError("--protocol and --target both name targets; use one.")
+    chosen = [*protocols.specs(args.protocol, protocols.data_root())[1]]
+    changes = {**protocols.get_protocol(args.protocol).evaluation, **changes}
+
   by_run = []
+  used: dict[str, DataSet] = {}
+  done: dict[str, str] = {}
+  trained: dict[str, list[dict[str, Any]]] = {}
   for name, folder in zip(names, folders, strict=True):
     loaded = scoring.load_run(folder, args.step, warn=note)
-    config = loaded.config
-    cross = config.eval.cross_camera
-    if args.cross_camera:
-      cross = args.cross_camera == "on"
-    specs = [*(args.target or config.data.targets), *args.add_target]
+    config = scoring.override_eval(loaded.config, changes)
+    specs = data_options.apply(
+      [*(chosen or config.data.targets), *args.add_target],
+      allow_partial=args.allow_partial,
+      licensed_copy=args.licensed_copy,
+    )
     if not specs:
       raise UserError(f"{folder} has no targets of its own; pass --target.")
     targets = [open_dataset(spec) for spec in specs]
+    used |= {target.name: target for target in targets}
     sources = _open_sources(config.data.sources, open_dataset, note)
-    for fold in checks.check_targets(sources, targets, cross_camera=cross):
+    for fold in checks.check_targets(
+      sources, targets, cross_camera=config.eval.cross_camera
+    ):
       for line in fold.notes:
         note(line)
     by_run.append(
       {
         target: Row(target, name, summary)
         for target, summary in scoring.score(
-          config,
-          loaded.network,
-          loaded.variables,
-          targets,
-          cross_camera=cross,
+          config, loaded.network, loaded.variables, targets
         ).items()
       }
     )
+    done[name] = settings.describe(settings.from_config(config.eval))
+    trained[name] = loaded.sources
     print(f"{folder}: checkpoint of step {loaded.step}", file=sys.stderr)
   order = list(dict.fromkeys(target for rows in by_run for target in rows))
   rows = [rows[t] for t in order for rows in by_run if t in rows]
   print(format_table(rows, loaded.config.eval.ranks), flush=True)
+  context = provenance.Context([*used.values()], done, trained)
+  print(*provenance.lines(context), sep="\n", flush=True)
   if args.json:
-    outputs.save_scores(rows, [args.json])
+    outputs.save_scores(rows, [args.json], provenance.to_json(context))
   return 0
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+  """Flags for keys of the section `eval`; each is None unless given."""
+  parser.add_argument(
+    "--cross-camera",
+    choices=("on", "off"),
+    help="remove gallery images of the query's person and camera "
+    "(default here and below: as the run is configured)",
+  )
+  parser.add_argument(
+    "--flip",
+    action=argparse.BooleanOptionalAction,
+    help="embed each image and its mirror image",
+  )
+  parser.add_argument(
+    "--query-expansion",
+    type=int,
+    metavar="K",
+    help="average each query with its K nearest gallery images; 0: off",
+  )
+  parser.add_argument(
+    "--rerank",
+    action=argparse.BooleanOptionalAction,
+    help="k-reciprocal re-ranking",
+  )
+  parser.add_argument(
+    "--ap",
+    metavar="NAME",
+    help="average precision: interpolation-free, trapezoid or mar",
+  )
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+  """The keys of the section `eval` that flags override."""
+  given = {
+    "flip": args.flip,
+    "query_expansion": args.query_expansion,
+    "rerank": args.rerank,
+    "ap": args.ap,
+  }
+  if args.cross_camera:
+    given["cross_camera"] = args.cross_camera == "on"
+  return {key: value for key, value in given.items() if value is not None}
 
 
 def _names(folders: Sequence[pathlib.Path]) -> list[str]:

@@ -13,6 +13,9 @@ from metabin_jax.errors import UserError
 COMMANDS = {
   "train": ("metabin_jax.cli.train", "train a network, or continue a run"),
   "evaluate": ("metabin_jax.cli.evaluate", "score runs on unseen data sets"),
+  "check-data": ("metabin_jax.cli.check_data", "say what is in data sets"),
+  "datasets": ("metabin_jax.cli.datasets", "list public data sets"),
+  "prepare": ("metabin_jax.cli.prepare", "resize training images once"),
 }
 FAILED = 1
 USER_MISTAKE = 2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from metabin_jax.errors import UserError
 
@@ -47,11 +47,35 @@ def check_file(option: str, path: pathlib.Path | None) -> None:
   check_folder(option, path.parent)
 
 
-def save_scores(rows: Iterable[Row], files: Sequence[pathlib.Path]) -> None:
-  """Writes the same numbers as the table, in [0, 1], to each file."""
+def save_scores(
+  rows: Iterable[Row],
+  files: Sequence[pathlib.Path],
+  extra: Mapping[str, Any] | None = None,
+) -> None:
+  """Writes the same numbers as the table, in [0, 1], to each file.
+
+  Args:
+    rows: the rows of the table.
+    files: where to; missing folders are made.
+    extra: JSON data to stand beside "results" and "average".
+  """
   from metabin_jax.evaluation.table import save_json, to_json
 
-  data = to_json(list(rows))
+  data = to_json(list(rows)) | dict(extra or {})
   for file in files:
     file.parent.mkdir(parents=True, exist_ok=True)
     save_json(file, data)
+
+
+def evaluation_lines(descriptions: Mapping[str, str]) -> list[str]:
+  """What to print below a table about how its numbers were made.
+
+  Args:
+    descriptions: by the name of the run, from `settings.describe`.
+
+  Returns:
+    One line, if all runs were evaluated alike; else one for each run.
+  """
+  if len(set(descriptions.values())) == 1:
+    return [f"evaluation: {next(iter(descriptions.values()))}"]
+  return [f"evaluation of {name}: {d}" for name, d in descriptions.items()]

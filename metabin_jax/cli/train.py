@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_dict, config_flags
 
-from metabin_jax.cli import outputs
+from metabin_jax.cli import data_options, outputs
 from metabin_jax.errors import UserError
 
 HELP = """usage: metabin train --config=FILE --workdir=DIR [options]
@@ -24,6 +24,9 @@ that holds a stopped run of the same configuration is continued.
                            quote tuples: "--config.data.sources=('market:A',)"
   --workdir=DIR            checkpoints, metrics.jsonl, run.json, result.json
   --json=FILE              also write the scores there
+  --allow-partial          read public data sets whose counts differ from the
+                           published ones; results say so
+  --i-have-a-licensed-copy read data sets that their authors have withdrawn
 """
 
 
@@ -32,13 +35,18 @@ def run(argv: Sequence[str]) -> int:
   if any(word in ("-h", "--help", "-help") for word in argv):
     print(HELP)
     return 0
-  config, workdir, json_file = _parse(argv)
+  config, workdir, json_file, allowed = _parse(argv)
   # Late imports: help and mistakes in flags should not wait for JAX.
-  from metabin_jax.cli import compilation_cache
+  from metabin_jax.cli import compilation_cache, provenance
   from metabin_jax.data import checks, readers
+  from metabin_jax.evaluation import settings
   from metabin_jax.evaluation.table import Row, format_table
-  from metabin_jax.runtime import loop, resolve, scoring
+  from metabin_jax.runtime import loop, resolve, run_folder, scoring
 
+  for key in ("sources", "targets"):
+    specs = getattr(config.data, key)
+    if all(isinstance(spec, str) for spec in specs):  # else resolve refuses
+      config.data[key] = data_options.apply(specs, **allowed)
   config = resolve.resolve(config)
   sources = [readers.open_dataset(spec) for spec in config.data.sources]
   report = checks.check_sources(sources, meta=config.method == "metabin")
@@ -52,6 +60,8 @@ def run(argv: Sequence[str]) -> int:
   )
   for note in [*report.notes, *(note for fold in folds for note in fold.notes)]:
     _say(note)
+  for line in provenance.source_lines(run_folder.describe_sources(sources)):
+    _say(line)
   alone = config.method == "metabin" and config.meta.num_mtrain == 1
   if alone and "shuffle" in config.loss.mtrain:
     _say(
@@ -73,9 +83,17 @@ def run(argv: Sequence[str]) -> int:
   rows = [Row(target, name, summary) for target, summary in summaries.items()]
   if rows:
     print(format_table(rows, config.eval.ranks), flush=True)
+    context = provenance.Context(
+      targets,
+      {name: settings.describe(settings.from_config(config.eval))},
+      {name: run_folder.describe_sources(sources)},
+    )
+    print(*provenance.lines(context), sep="\n", flush=True)
     # Without targets there is nothing to write: earlier scores stay.
     outputs.save_scores(
-      rows, [workdir / "result.json", *([json_file] * bool(json_file))]
+      rows,
+      [workdir / "result.json", *([json_file] * bool(json_file))],
+      provenance.to_json(context),
     )
   elif json_file:
     _say(f"no targets, so {json_file} was not written; set data.targets.")
@@ -95,6 +113,8 @@ def _parse(argv):
   )
   flags.DEFINE_string("workdir", None, "run folder", flag_values=values)
   flags.DEFINE_string("json", None, "scores", flag_values=values)
+  for name in (data_options.ALLOW_PARTIAL, data_options.LICENSED_COPY):
+    flags.DEFINE_boolean(name, False, "", flag_values=values)
   try:
     left = values(words)
     config = values.config
@@ -121,7 +141,11 @@ def _parse(argv):
   outputs.check_folder("--workdir", workdir)
   json_file = pathlib.Path(values.json) if values.json else None
   outputs.check_file("--json", json_file)
-  return config, workdir, json_file
+  allowed = {
+    "allow_partial": values[data_options.ALLOW_PARTIAL].value,
+    "licensed_copy": values[data_options.LICENSED_COPY].value,
+  }
+  return config, workdir, json_file, allowed
 
 
 def _check_config_file(argv: Sequence[str]) -> None:

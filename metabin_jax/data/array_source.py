@@ -12,6 +12,7 @@ import numpy as np
 
 from metabin_jax.data import augment, images
 from metabin_jax.data.batches import BatchPlan, Draw, Iteration, check_range
+from metabin_jax.data.pixel_cache import PixelCache
 from metabin_jax.errors import UserError
 
 CACHE_BYTES = 2 * 2**30
@@ -28,6 +29,7 @@ class ArraySource:
     cache_images: bool | None = None,
     prefetch: int = 2,
     cache_bytes: int = CACHE_BYTES,
+    pixels: PixelCache | None = None,
   ):
     """Prepares loading; nothing is read yet.
 
@@ -35,12 +37,15 @@ class ArraySource:
       plan: what to load.
       workers: number of threads; None for one a processor, at most 16.
       cache_images: keep every resized image in memory once read; None does so
-        if all of them fit into `cache_bytes`.
+        if all of them fit into `cache_bytes` and there are no `pixels`.
       prefetch: iterations worked on ahead of the one being waited for, >= 0.
       cache_bytes: budget for `cache_images=None`; default 2 GiB.
+      pixels: resized images of the plan's pool on disk; None reads the image
+        files.
 
     Raises:
       UserError: for a number out of range.
+      ValueError: if `pixels` have another size than the plan's.
     """
     if workers is None:
       workers = min(16, os.cpu_count() or 1)
@@ -49,12 +54,16 @@ class ArraySource:
         f"workers={workers} and prefetch={prefetch} are out of range; use at "
         "least 1 and 0."
       )
+    if pixels is not None:
+      pixels.check_size(plan.height, plan.width)
     self._plan = plan
     self._workers = workers
     self._prefetch = prefetch
+    self._pixels = pixels
     shape = (len(plan.pool.paths), plan.height, plan.width, 3)
     if cache_images is None:
-      cache_images = int(np.prod(shape, dtype=np.int64)) <= cache_bytes
+      fits = int(np.prod(shape, dtype=np.int64)) <= cache_bytes
+      cache_images = fits and pixels is None
     # np.empty takes memory page by page, as images arrive.
     self._cache = np.empty(shape, np.uint8) if cache_images else None
     self._cached = np.zeros(shape[0], bool)
@@ -114,8 +123,11 @@ class ArraySource:
   def _load(self, index: int) -> np.ndarray:
     if self._cache is not None and self._cached[index]:
       return self._cache[index]
-    plan = self._plan
-    image = images.load_image(plan.pool.paths[index], plan.height, plan.width)
+    path = self._plan.pool.paths[index]
+    if self._pixels is not None:
+      image = self._pixels.load(path)
+    else:
+      image = images.load_image(path, self._plan.height, self._plan.width)
     if self._cache is not None:
       # Two threads may read one image; both write the same bytes, and the
       # flag is set after them.

@@ -13,6 +13,7 @@ import numpy as np
 
 from metabin_jax.data import augment, images
 from metabin_jax.data.batches import BatchPlan, Draw, Iteration, check_range
+from metabin_jax.data.pixel_cache import PixelCache
 from metabin_jax.errors import UserError
 
 
@@ -56,11 +57,16 @@ class TfSource:
   Pillow does the rest. Augmentation is the same NumPy code on the same numbers.
 
   Differs: enlarged pixels may be one grey level off `ArraySource`; pinned by
-  tests/data/pipeline_test.py.
+  tests/data/pipeline_test.py. With `pixels` they are the same.
   """
 
   def __init__(
-    self, plan: BatchPlan, *, workers: int | None = None, prefetch: int = 2
+    self,
+    plan: BatchPlan,
+    *,
+    workers: int | None = None,
+    prefetch: int = 2,
+    pixels: PixelCache | None = None,
   ):
     """Prepares loading; nothing is read yet.
 
@@ -68,17 +74,23 @@ class TfSource:
       plan: what to load.
       workers: images decoded at a time; None lets tf.data choose.
       prefetch: batches worked on ahead, >= 1.
+      pixels: resized images of the plan's pool on disk; None reads the image
+        files.
 
     Raises:
       UserError: if TensorFlow is missing or a number is out of range.
+      ValueError: if `pixels` have another size than the plan's.
     """
     if prefetch < 1 or (workers is not None and workers < 1):
       raise UserError(
         f"workers={workers} and prefetch={prefetch} are out of range; use at "
         "least 1."
       )
+    if pixels is not None:
+      pixels.check_size(plan.height, plan.width)
     self._tf = import_tensorflow()
     self._plan = plan
+    self._pixels = pixels
     self._workers = workers or self._tf.data.AUTOTUNE
     sizes = {len(draw.rows) for draw in plan.draws(0)}
     if len(sizes) != 1:
@@ -135,10 +147,20 @@ class TfSource:
     paths = [self._plan.pool.paths[index] for index in draw.rows]
     return (
       np.array([os.fsencode(path) for path in paths], object),
-      np.array([images.is_plain(path) for path in paths]),
+      np.array([self._is_plain(path) for path in paths]),
       np.full(rows, draw.stream == "meta"),
       np.full(rows, draw.number, np.int64),
     )
+
+  def _is_plain(self, path: str) -> bool:
+    """Whether TensorFlow is to read the file."""
+    return self._pixels is None and images.is_plain(path)
+
+  def _read(self, path: str) -> np.ndarray:
+    """Reads an image without TensorFlow."""
+    if self._pixels is not None:
+      return self._pixels.load(path)
+    return images.load_image(path, self._plan.height, self._plan.width)
 
   def _dataset(self, generate: Callable[[], Iterator]) -> Any:
     tf = self._tf
@@ -159,13 +181,12 @@ class TfSource:
   def _load(self, path: Any, plain: Any, meta: Any, number: Any) -> Any:
     tf, height, width = self._tf, self._plan.height, self._plan.width
 
-    def with_pillow(name: bytes) -> np.ndarray:
-      return images.load_image(os.fsdecode(name), height, width)
-
     image = tf.cond(
       plain,
       lambda: decode(tf, tf.io.read_file(path), height, width),
-      lambda: tf.numpy_function(with_pillow, [path], tf.uint8),
+      lambda: tf.numpy_function(
+        lambda name: self._read(os.fsdecode(name)), [path], tf.uint8
+      ),
     )
     return tf.ensure_shape(image, [height, width, 3]), meta, number
 
@@ -190,10 +211,9 @@ class TfSource:
 
   def _explain(self, draw: Draw, error: Exception) -> UserError:
     """Finds the file behind an error, which TensorFlow does not name."""
-    plan = self._plan
     for index in draw.rows:
       try:
-        images.load_image(plan.pool.paths[index], plan.height, plan.width)
+        self._read(self._plan.pool.paths[index])
       except UserError as found:
         return found
     return UserError(

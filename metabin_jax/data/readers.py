@@ -7,7 +7,7 @@ import difflib
 import os
 from collections.abc import Iterable
 
-from metabin_jax.data import folders, manifest
+from metabin_jax.data import folders, manifest, tfds_reader
 from metabin_jax.data.public import reading
 from metabin_jax.data.public.registry import PUBLIC_SETS
 from metabin_jax.data.records import UNKNOWN_CAMERA, DataSet, Fold, Record
@@ -18,6 +18,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
   "folder": ("name", "domain"),
   "market": ("name", "domain", "query_cameras", "gallery_cameras"),
   "synthetic": ("name", "domain", "domains"),
+  "tfds": ("name", "domain", *tfds_reader.KEYS),
 } | {
   name: ("name", "domain", *reading.keys(public))
   for name, public in PUBLIC_SETS.items()
@@ -108,6 +109,8 @@ def open_dataset(spec: str) -> DataSet:
   * market: names such as `0001_c1s1_...jpg` (`folders.read_market`); keys
     `query_cameras=1,2` and `gallery_cameras=3` make a test of a flat folder.
   * synthetic: PATH is a preset of the rendered benchmark; key `domains=a,b`.
+  * tfds: PATH is a folder that TFDS has prepared by `tfds_builders`; keys as
+    `tfds_reader.KEYS`.
   * the name of a public data set (`public.registry`): PATH is its folder, or a
     folder that holds it under an accepted name; keys as `public.reading` has
     them, among them `use=standard|all|train` and `partial=allow`.
@@ -149,6 +152,8 @@ def _read(
     return reading.read_public(
       PUBLIC_SETS[reader], location, name=name, options=options
     )
+  if reader == "tfds":
+    return tfds_reader.read_tfds(location, name=name, options=options)
   if reader == "folder":
     return folders.read_folder(location, name=name)
   if reader == "market":
@@ -172,6 +177,8 @@ def _read(
 def _default_name(reader: str, location: str) -> str:
   if reader in PUBLIC_SETS:
     return reader
+  if reader == "tfds":
+    return ""  # the public set's own, which its metadata tell
   base = os.path.basename(location)
   if reader != "manifest":
     return base or reader

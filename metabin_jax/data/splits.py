@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from metabin_jax.data.records import DataSet, Fold, Record
 
-_FORMAT = "metabin-splits-1"
+FORMAT = "metabin-splits-1"
 
 
 def split_digest(dataset: DataSet) -> str:
@@ -19,11 +20,17 @@ def split_digest(dataset: DataSet) -> str:
     dataset: with folds.
 
   Returns:
-    64 hexadecimal digits over the folds in order and, for each image, its base
-    name, its person without the data set's name, and its camera: the same on
-    every machine, whatever the folder and the order of the images.
+    64 hexadecimal digits over the folds in order: the name of each and, for
+    each of its images, base name, person without the data set's name, and
+    camera. The same on every machine, whatever the folder and the order of the
+    images.
   """
-  text = json.dumps(_lists(dataset), separators=(",", ":"))
+  return lists_digest(_lists(dataset))
+
+
+def lists_digest(folds: Sequence[tuple[str, list, list]]) -> str:
+  """The same of plain lists: (name of the fold, query rows, gallery rows)."""
+  text = json.dumps(folds, separators=(",", ":"))
   return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -38,7 +45,7 @@ def to_json(dataset: DataSet) -> dict[str, Any]:
     "query": [[base name, person, camera]], "gallery": [...]}]}.
   """
   return {
-    "format": _FORMAT,
+    "format": FORMAT,
     "dataset": dataset.provenance.public or dataset.name,
     "protocol": dataset.provenance.protocol,
     "origin": dataset.provenance.origin,

@@ -5,35 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from metabin_jax.errors import UserError
-from metabin_jax.evaluation import ranking, summary
+from metabin_jax.evaluation import query_expansion, ranking, rerank, summary
+from metabin_jax.evaluation.settings import Settings
+
+_DEFAULTS = Settings()
 
 
 def evaluate_target(
   folds: Sequence[Any],
   embed_records: Callable[[Sequence[Any]], np.ndarray],
-  *,
-  ranks: Sequence[int] = (1, 5, 10),
-  metric: str = "cosine",
-  cross_camera: bool = True,
-) -> dict[str, float]:
+  settings: Settings = _DEFAULTS,
+) -> summary.Summary:
   """Evaluates one target data set.
 
   Args:
     folds: objects with `query` and `gallery`, sequences of records with `path`,
       `pid` and `camid`.
     embed_records: records -> embeddings [N, D].
-    ranks: k of the rank-k entries.
-    metric: "cosine" or "euclidean".
-    cross_camera: remove gallery images of the query's person and camera.
+    settings: what to do with the embeddings.
 
   Returns:
     See `summary.combine_folds`; metrics in [0, 1].
 
   Raises:
-    UserError: if a fold has no valid query, or an embedding is not finite.
+    UserError: if a fold has no valid query, an embedding is not finite, or a
+      fold has too few images for re-ranking or query expansion.
   """
   records = {
     record.path: record
@@ -59,15 +59,66 @@ def evaluate_target(
   for fold in folds:
     query, q_pid, q_camid = arrays(fold.query)
     gallery, g_pid, g_camid = arrays(fold.gallery)
-    ranked = ranking.rank_queries(
+    labels = (q_pid, q_camid, g_pid, g_camid)
+    ranked = rank(query, gallery, labels, settings)
+    summaries.append(summary.summarize(ranked, settings.ranks))
+  return summary.combine_folds(summaries)
+
+
+def rank(
+  query: np.ndarray,
+  gallery: np.ndarray,
+  labels: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+  settings: Settings,
+) -> ranking.Ranking:
+  """Ranks one gallery as the settings say: expand, re-rank, rank.
+
+  Args:
+    query: [Q, D] embeddings.
+    gallery: [G, D] embeddings.
+    labels: persons and cameras of the queries, then of the gallery.
+    settings: `place` "host" ranks with NumPy, exactly; "device" on all devices
+      of JAX, where distances are rounded to float32; "auto" on the host if JAX
+      has only a CPU. Query expansion and re-ranking are done on the host.
+
+  Returns:
+    The ranking.
+  """
+  if settings.query_expansion:
+    query = query_expansion.expand_queries(
+      query, gallery, settings.query_expansion
+    )
+  if settings.rerank:
+    distances = rerank.make_reranked_distances(
       query,
       gallery,
-      q_pid,
-      q_camid,
-      g_pid,
-      g_camid,
-      metric=metric,
-      cross_camera=cross_camera,
+      settings.metric,
+      k1=settings.rerank_k1,
+      k2=settings.rerank_k2,
+      original_share=settings.rerank_lambda,
     )
-    summaries.append(summary.summarize(ranked, ranks))
-  return summary.combine_folds(summaries)
+    return ranking.rank_blocks(
+      distances,
+      len(query),
+      *labels,
+      cross_camera=settings.cross_camera,
+      ap=settings.ap,
+      fprs=settings.fprs,
+    )
+  rank_queries = ranking.rank_queries
+  if settings.place == "device" or (
+    settings.place == "auto" and jax.default_backend() != "cpu"
+  ):
+    # Late: the host's way needs none of its programs.
+    from metabin_jax.evaluation import device_ranking
+
+    rank_queries = device_ranking.rank_queries
+  return rank_queries(
+    query,
+    gallery,
+    *labels,
+    metric=settings.metric,
+    cross_camera=settings.cross_camera,
+    ap=settings.ap,
+    fprs=settings.fprs,
+  )

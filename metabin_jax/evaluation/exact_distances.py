@@ -46,16 +46,7 @@ def make_distances(
     embeddings normalised with epsilon 1e-12.
   """
   query, gallery = np.asarray(query), np.asarray(gallery)
-  if query.ndim != 2 or gallery.ndim != 2:
-    raise ValueError(
-      f"embeddings have shapes {query.shape} and {gallery.shape}, "
-      "want [Q, D] and [G, D]."
-    )
-  if query.shape[1] != gallery.shape[1]:
-    raise ValueError(
-      f"query embeddings have {query.shape[1]} numbers and gallery "
-      f"embeddings {gallery.shape[1]}; both must come from one model."
-    )
+  check_request(query.shape, gallery.shape, metric)
   query, gallery, scale = _round_embeddings(query, gallery, metric)
   q_square = _squares(query)
   g_square = _squares(gallery)
@@ -65,7 +56,8 @@ def make_distances(
     out = np.empty((stop - start, len(gallery)))
     for low, high in _chunks(*gallery.shape):
       # The float64 copy of the gallery lives one chunk at a time.
-      out[:, low:high] = rows @ gallery[low:high].astype(np.float64).T
+      columns = gallery[low:high].astype(np.float64)
+      np.matmul(rows, columns.T, out=out[:, low:high])
     if metric == "cosine":
       return np.subtract(1.0, out, out=out)
     out *= -2.0
@@ -78,6 +70,44 @@ def make_distances(
   return distances
 
 
+def check_request(
+  query: tuple[int, ...], gallery: tuple[int, ...], metric: str
+) -> None:
+  """Raises ValueError if shapes of embeddings disagree or the metric is new."""
+  if len(query) != 2 or len(gallery) != 2:
+    raise ValueError(
+      f"embeddings have shapes {query} and {gallery}, want [Q, D] and [G, D]."
+    )
+  if query[1] != gallery[1]:
+    raise ValueError(
+      f"query embeddings have {query[1]} numbers and gallery embeddings "
+      f"{gallery[1]}; both must come from one model."
+    )
+  if metric not in METRICS:
+    raise ValueError(
+      f"metric is {metric!r}, which is not known; use 'cosine' or 'euclidean'."
+    )
+
+
+def check_norms(norms: np.ndarray, side: str) -> None:
+  """Refuses embeddings that are not finite.
+
+  Args:
+    norms: [N], L2 norm of each embedding.
+    side: "query" or "gallery", for the message.
+
+  Raises:
+    UserError: if a norm is not finite; it says which image's.
+  """
+  bad = ~np.isfinite(norms)
+  if bad.any():
+    raise UserError(
+      f"embedding of {side} image {int(bad.argmax())} is not finite "
+      f"({int(bad.sum())} of {len(norms)} are not); the weights or the images "
+      "hold NaN or infinity: check the checkpoint, or use an earlier one."
+    )
+
+
 def _round_embeddings(
   query: np.ndarray, gallery: np.ndarray, metric: str
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -88,10 +118,6 @@ def _round_embeddings(
   rounding: float64 (53 bits) holds every one of them without error, whatever
   the order of summation.
   """
-  if metric not in METRICS:
-    raise ValueError(
-      f"metric is {metric!r}, which is not known; use 'cosine' or 'euclidean'."
-    )
   scale = 1.0
   norms = [_norms(query, "query"), _norms(gallery, "gallery")]
   if metric == "cosine":
@@ -115,13 +141,7 @@ def _round_embeddings(
 def _norms(rows: np.ndarray, side: str) -> np.ndarray:
   """L2 norm of each row; refuses rows that are not finite."""
   norms = np.sqrt(_squares(rows))
-  bad = ~np.isfinite(norms)
-  if bad.any():
-    raise UserError(
-      f"embedding of {side} image {int(bad.argmax())} is not finite "
-      f"({int(bad.sum())} of {len(rows)} are not); the weights or the images "
-      "hold NaN or infinity: check the checkpoint, or use an earlier one."
-    )
+  check_norms(norms, side)
   return norms
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from metabin_jax.models import ReIDNetwork
@@ -13,9 +14,15 @@ from metabin_jax.models import ReIDNetwork
 # (images uint8 [B, H, W, 3]) -> embeddings float32 [B, D]
 Embedder = Callable[[np.ndarray], np.ndarray]
 
+_NORM_EPSILON = 1e-12
+
 
 def make_embedder(
-  network: ReIDNetwork, variables: Mapping[str, Any], batch_size: int
+  network: ReIDNetwork,
+  variables: Mapping[str, Any],
+  batch_size: int,
+  *,
+  flip: bool = False,
 ) -> Embedder:
   """Binds a network and its weights.
 
@@ -23,19 +30,32 @@ def make_embedder(
     network: from `models.create`.
     variables: {"params", "balance", "batch_stats"}.
     batch_size: images of one call of the compiled function.
+    flip: add the embedding of the left-right mirrored image and scale the sum
+      to norm 1 (a sum of zero stays zero). The program then sees twice as many
+      images in a call.
 
   Returns:
     embed(images): uint8 [N, H, W, 3] RGB, any N, to float32 [N, D], the
-    BNNeck's output under running statistics, not yet normalized. The last
-    batch is padded, so the function compiles once per image size; no image's
-    embedding depends on the others, not by a bit. Another `batch_size` rounds
-    differently.
+    BNNeck's output under running statistics, not yet normalized without
+    `flip`. The last batch is padded, so the function compiles once per image
+    size; no image's embedding depends on the others, not by a bit. Another
+    `batch_size` rounds differently.
+
+  Source: `flip`: evaluation of DualNorm (arXiv:1905.03422), features of image
+    and mirrored image summed, then L2-normalized.
   """
 
   @jax.jit
   def apply(variables, images):
+    if flip:
+      images = jnp.concatenate([images, images[:, :, ::-1]])
     outputs: Any = network.apply(variables, images, mode="eval")
-    return outputs.embedding
+    if not flip:
+      return outputs.embedding
+    image, mirrored = jnp.split(outputs.embedding, 2)
+    total = image + mirrored
+    norm = jnp.linalg.norm(total, axis=1, keepdims=True)
+    return total / jnp.maximum(norm, _NORM_EPSILON)
 
   on_device = jax.device_put(dict(variables))
 

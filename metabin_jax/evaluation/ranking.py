@@ -13,57 +13,34 @@ Copies of one image really tie: see exact_distances.py.
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from metabin_jax.errors import UserError
+from metabin_jax.evaluation.average_precision import INTERPOLATION_FREE
 from metabin_jax.evaluation.exact_distances import make_distances
+from metabin_jax.evaluation.matches import (
+  UNKNOWN_CAMERA,
+  Matches,
+  Reason,
+  nan_error,
+)
+from metabin_jax.evaluation.scores import Ranking, Scores
 
-UNKNOWN_CAMERA = -1
+__all__ = [
+  "UNKNOWN_CAMERA",
+  "Ranking",
+  "Reason",
+  "rank_blocks",
+  "rank_distances",
+  "rank_queries",
+]
 
-_BLOCK_BYTES = 2**26
-
-
-class Reason(enum.IntEnum):
-  """Why a query counts, or why it can not."""
-
-  VALID = 0
-  NO_MATCH = 1
-  """No image of the person in the gallery."""
-  SAME_CAMERA = 2
-  """Images of the person in the gallery, all from the query's own camera."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Ranking:
-  """Per query results; every array has Q entries in the order of the queries.
-
-  Attributes:
-    first_rank: int64, rank of the first match, from 1; 0 = invalid query.
-    ap: float64, average precision in [0, 1]; 0 for an invalid query.
-    inp: float64, inverse negative penalty in [0, 1]; 0 for an invalid query.
-    num_matches: int64, matching gallery images that were kept.
-    reason: int8, a `Reason`.
-    pid: person of each query, as it was passed in.
-    camid: int64, camera of each query, `UNKNOWN_CAMERA` if not known.
-  """
-
-  first_rank: np.ndarray
-  ap: np.ndarray
-  inp: np.ndarray
-  num_matches: np.ndarray
-  reason: np.ndarray
-  pid: np.ndarray
-  camid: np.ndarray
-
-  @property
-  def valid(self) -> np.ndarray:
-    """Bool [Q]: the query has a match left to find."""
-    return self.reason == Reason.VALID
+# A matrix product of few rows is slow; of more rows, it wants more memory.
+_BLOCK_BYTES = 2**27
+_FEWEST_QUERIES = 384
 
 
 def rank_queries(
@@ -76,11 +53,14 @@ def rank_queries(
   *,
   metric: str = "cosine",
   cross_camera: bool = True,
+  ap: str = INTERPOLATION_FREE,
+  fprs: Sequence[float] = (),
   block: int | None = None,
 ) -> Ranking:
   """Ranks the gallery for every query, a block of queries at a time.
 
-  Peak extra memory: one float32 copy of the embeddings plus O(block x G).
+  Peak extra memory: one float32 copy of the embeddings, O(block x G), and with
+  `fprs` 16 bytes for each impostor pair that the highest of them allows.
 
   Args:
     query_emb: [Q, D] embeddings, any real dtype.
@@ -93,30 +73,34 @@ def rank_queries(
       embeddings are resolved to 2**-24 of the largest norm among them.
     cross_camera: drop, for each query, the gallery images of the same person
       from the same camera. An unknown camera on either side drops nothing.
-    block: queries per block; None chooses about 64 MiB of distances. The
-      result does not depend on it.
+    ap: one of `average_precision.AP_CONVENTIONS`.
+    fprs: false positive rates, each in (0, 1), at which the true positive rate
+      is wanted; none: no ROC.
+    block: queries per block; None chooses up to 128 MiB of distances, or 384
+      queries if these need more. The result does not depend on it.
 
   Returns:
     A `Ranking`.
 
   Raises:
     UserError: if an embedding is not finite.
-    ValueError: if shapes disagree or the metric is unknown.
+    ValueError: if shapes disagree or a metric, convention or rate is unknown.
 
   Source: MetaBIN evaluation protocol, reference fastreid/evaluation/rank.py,
     `eval_market1501`. Differs: ties are defined (see the module's text);
     tests/evaluation/ranking_test.py pins them.
   """
-  distances = make_distances(query_emb, gallery_emb, metric)
-  return _rank(
-    distances,
+  return rank_blocks(
+    make_distances(query_emb, gallery_emb, metric),
     len(query_emb),
     q_pid,
     q_camid,
     g_pid,
     g_camid,
-    cross_camera,
-    block,
+    cross_camera=cross_camera,
+    ap=ap,
+    fprs=fprs,
+    block=block,
   )
 
 
@@ -128,6 +112,8 @@ def rank_distances(
   g_camid: Any,
   *,
   cross_camera: bool = True,
+  ap: str = INTERPOLATION_FREE,
+  fprs: Sequence[float] = (),
   block: int | None = None,
 ) -> Ranking:
   """Ranks from a ready [Q, G] distance matrix; see `rank_queries`.
@@ -139,6 +125,8 @@ def rank_distances(
     g_pid: [G] persons.
     g_camid: [G] cameras, -1 where unknown.
     cross_camera: as in `rank_queries`.
+    ap: as in `rank_queries`.
+    fprs: as in `rank_queries`.
     block: queries per block.
 
   Returns:
@@ -154,117 +142,116 @@ def rank_distances(
       f"distances have shape {dist.shape}, want "
       f"({len(q_pid)}, {len(g_pid)}) for these queries and gallery."
     )
-
-  def distances(start: int, stop: int) -> np.ndarray:
-    rows = dist[start:stop].copy()
-    bad = np.isnan(rows).any(axis=1)
-    if bad.any():
-      raise UserError(
-        f"distances of query {start + int(bad.argmax())} hold NaN; rank only "
-        "finite distances (check the model's weights for NaN)."
-      )
-    return rows
-
-  return _rank(
-    distances, len(dist), q_pid, q_camid, g_pid, g_camid, cross_camera, block
+  floating = np.result_type(dist, np.float32)
+  return rank_blocks(
+    lambda start, stop: dist[start:stop].astype(floating),
+    len(dist),
+    q_pid,
+    q_camid,
+    g_pid,
+    g_camid,
+    cross_camera=cross_camera,
+    ap=ap,
+    fprs=fprs,
+    block=block,
   )
 
 
-def _rank(
+def rank_blocks(
   distances: Callable[[int, int], np.ndarray],
   num_query: int,
   q_pid: Any,
   q_camid: Any,
   g_pid: Any,
   g_camid: Any,
-  cross_camera: bool,
-  block: int | None,
+  *,
+  cross_camera: bool = True,
+  ap: str = INTERPOLATION_FREE,
+  fprs: Sequence[float] = (),
+  block: int | None = None,
 ) -> Ranking:
-  """Runs over blocks of queries; overwrites what `distances` returns."""
-  q_pid, g_pid = np.asarray(q_pid), np.asarray(g_pid)
-  q_camid = np.asarray(q_camid, dtype=np.int64)
-  g_camid = np.asarray(g_camid, dtype=np.int64)
-  num_gallery = len(g_pid)
-  if (
-    q_pid.shape != (num_query,)
-    or q_camid.shape != (num_query,)
-    or g_camid.shape != g_pid.shape
-  ):
-    raise ValueError(
-      f"{num_query} queries and {num_gallery} gallery images need as many "
-      f"persons and cameras; got {q_pid.shape} and {q_camid.shape} for "
-      f"queries, {g_pid.shape} and {g_camid.shape} for the gallery."
-    )
-  if block is None:
-    block = _BLOCK_BYTES // (8 * max(1, num_gallery))
-  block = max(1, block)
-  same_person = _group_by_person(q_pid, g_pid)
-
-  first_rank = np.zeros(num_query, np.int64)
-  ap = np.zeros(num_query)
-  inp = np.zeros(num_query)
-  num_matches = np.zeros(num_query, np.int64)
-  reason = np.full(num_query, Reason.NO_MATCH, np.int8)
-  for start in range(0, num_query, block):
-    stop = min(start + block, num_query)
-    dist = distances(start, stop)
-    for index in range(start, stop):
-      same = same_person(index)
-      if not same.size:
-        continue
-      camera = q_camid[index]
-      dropped = np.zeros(same.size, bool)
-      if cross_camera and camera != UNKNOWN_CAMERA:
-        dropped = g_camid[same] == camera
-      if dropped.all():
-        reason[index] = Reason.SAME_CAMERA
-        continue
-      ranks = _ranks_of_matches(dist[index - start], same, dropped)
-      found = np.arange(1, ranks.size + 1)
-      reason[index] = Reason.VALID
-      num_matches[index] = ranks.size
-      first_rank[index] = ranks[0]
-      ap[index] = np.mean(found / ranks)
-      inp[index] = ranks.size / ranks[-1]
-    del dist  # before the next block is made: never two at a time
-  return Ranking(first_rank, ap, inp, num_matches, reason, q_pid, q_camid)
-
-
-def _ranks_of_matches(
-  dist: np.ndarray, same: np.ndarray, dropped: np.ndarray
-) -> np.ndarray:
-  """Ranks, from 1 and rising, of the kept gallery images of the person.
+  """Ranks from distances that are made a block of queries at a time.
 
   Args:
-    dist: [G] distances of one query; sorted in place.
-    same: [S] indices of the gallery images of the person.
-    dropped: bool [S], those of them that do not count.
+    distances: `distances(start, stop)` returns the [stop - start, G] distances
+      of those queries, float32 or float64, which will be overwritten. It is
+      called once for each block, in order.
+    num_query: Q.
+    q_pid: [Q] persons, integers or strings.
+    q_camid: [Q] cameras, -1 where unknown.
+    g_pid: [G] persons.
+    g_camid: [G] cameras, -1 where unknown.
+    cross_camera: as in `rank_queries`.
+    ap: as in `rank_queries`.
+    fprs: as in `rank_queries`.
+    block: queries per block.
 
   Returns:
-    int64, one rank for each kept image.
+    A `Ranking`.
+
+  Raises:
+    UserError: if a distance of a valid query is NaN.
+    ValueError: if shapes disagree or a convention or rate is unknown.
   """
-  values = dist[same]
-  matches = np.sort(values[~dropped])
-  dist.sort()
-  # Images of other persons at or before each match: all that lie there, less
-  # those dropped, less the matches themselves.
-  others = np.searchsorted(dist, matches, side="right")
-  others -= np.searchsorted(np.sort(values[dropped]), matches, side="right")
-  others -= np.searchsorted(matches, matches, side="right")
-  return others + np.arange(1, matches.size + 1)
-
-
-def _group_by_person(
-  q_pid: np.ndarray, g_pid: np.ndarray
-) -> Callable[[int], np.ndarray]:
-  """Returns `same(query) -> indices of the gallery images of its person`."""
-  if (q_pid.dtype.kind in "US") != (g_pid.dtype.kind in "US"):
-    raise ValueError(
-      f"query persons are {q_pid.dtype} and gallery persons {g_pid.dtype}; "
-      "write both as numbers or both as text."
+  matches = Matches(
+    num_query, q_pid, q_camid, g_pid, g_camid, cross_camera=cross_camera
+  )
+  scores = Scores(matches, ap=ap, fprs=fprs)
+  if block is None:
+    block = choose_block(num_query, matches.num_gallery)
+  if block < 1:
+    raise ValueError(f"a block holds {block} queries; the least is 1.")
+  for start in range(0, num_query, block):
+    # In a function of its own: no view of a block may outlive it, or two
+    # blocks would be in memory at a time.
+    _rank_block(
+      start, min(start + block, num_query), distances, matches, scores
     )
-  order = np.argsort(g_pid, kind="stable")
-  ordered = g_pid[order]
-  low = np.searchsorted(ordered, q_pid, side="left")
-  high = np.searchsorted(ordered, q_pid, side="right")
-  return lambda index: order[low[index] : high[index]]
+  return scores.ranking()
+
+
+def _rank_block(
+  start: int,
+  stop: int,
+  distances: Callable[[int, int], np.ndarray],
+  matches: Matches,
+  scores: Scores,
+) -> None:
+  """Adds the results of the queries from `start` to `stop` to `scores`."""
+  dist = distances(start, stop)
+  if dist.shape != (stop - start, matches.num_gallery):
+    raise ValueError(
+      f"distances of queries {start} to {stop} have shape {dist.shape}, want "
+      f"({stop - start}, {matches.num_gallery})."
+    )
+  for index in range(start, stop):
+    if matches.reason[index] != Reason.VALID:
+      continue
+    row = dist[index - start]
+    same, kept = matches.of(index)
+    values = row[same]
+    genuine = np.sort(values[kept])
+    # Images of the person go to the end, so that the rest is impostors.
+    row[same] = np.inf
+    row.sort()
+    if np.isnan(row[-1]) or np.isnan(values).any():  # NaN sorts last
+      raise nan_error(index)
+    impostors = row[: row.size - same.size]
+    nearer = np.searchsorted(impostors, genuine, side="right")
+    scores.add(index, nearer + np.arange(1, genuine.size + 1))
+    scores.add_pairs(genuine, impostors)
+
+
+def choose_block(num_query: int, num_gallery: int) -> int:
+  """Queries per block: blocks of one size, neither too large nor too small.
+
+  Args:
+    num_query: Q.
+    num_gallery: G.
+
+  Returns:
+    At least 1; 8 bytes x G x this are at most 128 MiB or 384 queries.
+  """
+  most = max(_BLOCK_BYTES // (8 * max(1, num_gallery)), _FEWEST_QUERIES)
+  num_blocks = max(1, math.ceil(num_query / most))
+  return max(1, math.ceil(num_query / num_blocks))

@@ -1,4 +1,4 @@
-"""From per-query ranks to the numbers of a table: rank-k, mAP, mINP."""
+"""From per-query results to the numbers of a table: rank-k, mAP, mINP, TPR."""
 
 from __future__ import annotations
 
@@ -8,18 +8,40 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from metabin_jax.errors import UserError
+from metabin_jax.evaluation.average_precision import (
+  AP_CONVENTIONS,
+  INTERPOLATION_FREE,
+)
 from metabin_jax.evaluation.ranking import UNKNOWN_CAMERA, Ranking, Reason
 
-COUNTS = ("num_query", "num_valid", "invalid_no_match", "invalid_same_camera")
-"""Keys of a summary that count queries; every other key is a share."""
+Summary = dict[str, float | None]
+"""Numbers by name; None where a number cannot be known ("n/a" in a table)."""
+
+COUNTS = (
+  "num_query",
+  "num_valid",
+  "invalid_no_match",
+  "invalid_same_camera",
+  "num_genuine",
+  "num_impostor",
+)
+"""Keys of a summary that count; every other key is a share."""
 
 STD_SUFFIX = "/std"
+TPR_PREFIX = "TPR@FPR="
 _EXAMPLES = 3
 
 
-def summarize(
-  ranking: Ranking, ranks: Sequence[int] = (1, 5, 10)
-) -> dict[str, float]:
+def mean_ap_key(convention: str = INTERPOLATION_FREE) -> str:
+  """Name of the mean average precision; says any convention but the usual."""
+  return "mAP" if convention == INTERPOLATION_FREE else f"mAP ({convention})"
+
+
+MEAN_AP_KEYS = {mean_ap_key(name): name for name in AP_CONVENTIONS}
+"""AP convention by the key under which a summary has its mean."""
+
+
+def summarize(ranking: Ranking, ranks: Sequence[int] = (1, 5, 10)) -> Summary:
   """Means over the valid queries.
 
   Args:
@@ -27,16 +49,20 @@ def summarize(
     ranks: the k of the rank-k entries, each at least 1.
 
   Returns:
-    "rank-<k>", "mAP" and "mINP" in [0, 1], then the counts "num_query",
-    "num_valid", "invalid_no_match" (no image of the person in the gallery) and
-    "invalid_same_camera" (only images from the query's own camera).
+    "rank-<k>", "mAP" and "mINP" in [0, 1]; the mAP of another AP convention
+    than the usual one is named "mAP (<convention>)". With a ROC then
+    "TPR@FPR=<rate>" for each rate, None where the pairs are too few. Then the
+    counts "num_query", "num_valid", "invalid_no_match" (no image of the person
+    in the gallery), "invalid_same_camera" (only images from the query's own
+    camera), and with a ROC the pairs "num_genuine" and "num_impostor".
 
   Raises:
     UserError: if no query is valid; the message says why and what to change.
     ValueError: if a rank is below 1.
 
   Source: reference fastreid/evaluation/reid_evaluation.py (Python path).
-    Differs: the reference's Cython path divides AP and INP by all queries.
+    Differs: the reference's Cython path divides AP and INP by all queries, and
+    its TPR@FPR has the labels of the pairs swapped, see docs/metrics.md.
   """
   valid = ranking.valid
   if not valid.any():
@@ -44,15 +70,21 @@ def summarize(
   curve = cmc(ranking, max(ranks, default=1))
   if min(ranks, default=1) < 1:
     raise ValueError(f"ranks are {tuple(ranks)}; the best rank is 1.")
-  summary: dict[str, float] = {f"rank-{k}": float(curve[k - 1]) for k in ranks}
-  summary["mAP"] = float(ranking.ap[valid].mean())
+  summary: Summary = {f"rank-{k}": float(curve[k - 1]) for k in ranks}
+  summary[mean_ap_key(ranking.ap_convention)] = float(ranking.ap[valid].mean())
   summary["mINP"] = float(ranking.inp[valid].mean())
+  if ranking.roc is not None:
+    for rate, share in ranking.roc.rates:
+      summary[f"{TPR_PREFIX}{rate:g}"] = share
   summary["num_query"] = int(valid.size)
   summary["num_valid"] = int(valid.sum())
   summary["invalid_no_match"] = int((ranking.reason == Reason.NO_MATCH).sum())
   summary["invalid_same_camera"] = int(
     (ranking.reason == Reason.SAME_CAMERA).sum()
   )
+  if ranking.roc is not None:
+    summary["num_genuine"] = ranking.roc.num_genuine
+    summary["num_impostor"] = ranking.roc.num_impostor
   return summary
 
 
@@ -80,9 +112,7 @@ def cmc(ranking: Ranking, max_rank: int) -> np.ndarray:
   return np.cumsum(counts[1 : max_rank + 1]) / first.size
 
 
-def combine_folds(
-  summaries: Sequence[Mapping[str, float]],
-) -> dict[str, float]:
+def combine_folds(summaries: Sequence[Mapping[str, float | None]]) -> Summary:
   """Mean and spread over the folds of one protocol.
 
   Args:
@@ -90,8 +120,8 @@ def combine_folds(
 
   Returns:
     Every share as its unweighted mean, beside it "<key>/std", the population
-    standard deviation (divisor n); every count as its sum; "folds", their
-    number. One fold gives standard deviations of 0.
+    standard deviation (divisor n), both None if a fold has None; every count
+    as its sum; "folds", their number. One fold gives standard deviations of 0.
 
   Raises:
     ValueError: if there is no fold or the keys differ.
@@ -106,9 +136,13 @@ def combine_folds(
       raise ValueError(
         f"fold {index} has entries {list(summary)}, fold 0 has {keys}."
       )
-  combined: dict[str, float] = {}
+  combined: Summary = {}
   for key in keys:
-    values = [summary[key] for summary in summaries]
+    known = [summary[key] for summary in summaries]
+    values = [value for value in known if value is not None]
+    if len(values) < len(known):
+      combined[key] = combined[key + STD_SUFFIX] = None
+      continue
     if key in COUNTS:
       combined[key] = sum(values)
       continue

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from metabin_jax.evaluation.summary import COUNTS, STD_SUFFIX
+from metabin_jax.evaluation.summary import (
+  COUNTS,
+  MEAN_AP_KEYS,
+  STD_SUFFIX,
+  TPR_PREFIX,
+  Summary,
+)
 
 AVERAGE = "average"
 _NOT_RUN = "not run"
+_UNKNOWN = "n/a"
 
 
 class Row(NamedTuple):
@@ -25,7 +33,7 @@ class Row(NamedTuple):
 
   target: str
   method: str
-  summary: Mapping[str, float]
+  summary: Mapping[str, float | None]
 
 
 def format_table(rows: Iterable[Row], ranks: Sequence[int] = (1, 5, 10)) -> str:
@@ -36,24 +44,30 @@ def format_table(rows: Iterable[Row], ranks: Sequence[int] = (1, 5, 10)) -> str:
     ranks: which rank-k columns to show; a summary without one shows "-".
 
   Returns:
-    The table, without a newline at its end. Several folds show mean and
-    population standard deviation. With two targets or more, each method gets
-    an average row, the unweighted mean over the targets; a method without a
-    result for one of the targets shows "not run" there.
+    The table, without a newline at its end. Each AP convention among the rows
+    has a column of its own that names it, plain "mAP" being the usual one;
+    "TPR@<FPR>" columns are there if a row has a number for them, "n/a" where
+    the pairs are too few for the rate. Several folds show mean and population
+    standard deviation. With two targets or more, each method gets an average
+    row, the unweighted mean over the targets, and the deviation of that mean
+    if the folds of the targets are drawn independently: the root of the sum of
+    variances, divided by the number of targets. A method without a result for
+    one of the targets shows "not run" there.
 
   Raises:
     ValueError: if two rows have the same target and method.
   """
   rows = _checked(rows)
-  metrics = [f"rank-{k}" for k in ranks] + ["mAP", "mINP"]
-  heading = ["target", "method", *metrics, "valid/queries", "folds"]
+  metrics = [f"rank-{k}" for k in ranks] + _metrics_beside_ranks(rows)
+  headings = [name.replace(TPR_PREFIX, "TPR@") for name in metrics]
+  heading = ["target", "method", *headings, "valid/queries", "folds"]
   lines = [
     [
       row.target,
       row.method,
       *(_percent(row.summary, metric) for metric in metrics),
-      f"{row.summary['num_valid']:d}/{row.summary['num_query']:d}",
-      f"{row.summary.get('folds', 1):d}",
+      f"{row.summary['num_valid']}/{row.summary['num_query']}",
+      f"{row.summary.get('folds', 1)}",
     ]
     for row in rows
   ]
@@ -95,9 +109,11 @@ def to_json(rows: Iterable[Row]) -> dict[str, Any]:
     rows: as for `format_table`.
 
   Returns:
-    {"results": [{"target", "method", "folds", every entry of the summary}],
-    "average": [{"method", "targets", every share}]}; shares in [0, 1]. The
-    average lists only methods that were run on every target.
+    {"results": [{"target", "method", "folds", "ap": the AP convention, every
+    entry of the summary}], "average": [{"method", "targets", every share and,
+    for several folds, its deviation}]}; shares in [0, 1], None (JSON's null)
+    where one cannot be known. The average lists only methods that were run on
+    every target.
 
   Raises:
     ValueError: if two rows have the same target and method.
@@ -105,6 +121,7 @@ def to_json(rows: Iterable[Row]) -> dict[str, Any]:
   rows = _checked(rows)
   results = [
     {"target": row.target, "method": row.method, "folds": 1}
+    | _convention(row.summary)
     | {key: _plain(value) for key, value in row.summary.items()}
     for row in rows
   ]
@@ -152,10 +169,28 @@ def _checked(rows: Iterable[Row]) -> list[Row]:
   return checked
 
 
-def _averages(rows: Sequence[Row]) -> dict[str, dict[str, float] | None]:
+def _metrics_beside_ranks(rows: Sequence[Row]) -> list[str]:
+  """The columns after rank-k that these rows need."""
+  present = {
+    key for row in rows for key, v in row.summary.items() if v is not None
+  }
+  mean_ap = [key for key in MEAN_AP_KEYS if key in present]
+  tpr = [key for key in present if key.startswith(TPR_PREFIX)]
+  tpr = [key for key in tpr if not key.endswith(STD_SUFFIX)]
+  tpr.sort(key=lambda key: float(key.removeprefix(TPR_PREFIX)))
+  return [*mean_ap, "mINP", *tpr]
+
+
+def _convention(summary: Mapping[str, float | None]) -> dict[str, str]:
+  """{"ap": the convention of its average precision}, empty if it has none."""
+  names = [name for key, name in MEAN_AP_KEYS.items() if key in summary]
+  return {"ap": names[0]} if names else {}
+
+
+def _averages(rows: Sequence[Row]) -> dict[str, Summary | None]:
   """Mean over the targets for each method; None where a target is missing."""
   targets = {row.target for row in rows}
-  averages: dict[str, dict[str, float] | None] = {}
+  averages: dict[str, Summary | None] = {}
   if len(targets) < 2:
     return averages
   for method in dict.fromkeys(row.method for row in rows):
@@ -170,19 +205,40 @@ def _averages(rows: Sequence[Row]) -> dict[str, dict[str, float] | None]:
       and not key.endswith(STD_SUFFIX)
       and all(key in summary for summary in summaries)
     ]
-    averages[method] = {
-      key: float(sum(summary[key] for summary in summaries) / len(summaries))
-      for key in shared
+    means = {
+      key: _mean([summary[key] for summary in summaries]) for key in shared
     }
+    averages[method] = means
+    if all(summary.get("folds", 1) != 1 for summary in summaries):
+      averages[method] = means | {
+        key + STD_SUFFIX: _spread([s[key + STD_SUFFIX] for s in summaries])
+        for key in shared
+      }
   return averages
 
 
-def _percent(summary: Mapping[str, float], metric: str) -> str:
+def _mean(values: Sequence[float | None]) -> float | None:
+  known = [value for value in values if value is not None]
+  return float(sum(known) / len(known)) if len(known) == len(values) else None
+
+
+def _spread(values: Sequence[float | None]) -> float | None:
+  """Standard deviation of a mean of independent numbers, from theirs."""
+  known = [value for value in values if value is not None]
+  if len(known) < len(values):
+    return None
+  return math.sqrt(sum(value**2 for value in known)) / len(known)
+
+
+def _percent(summary: Mapping[str, float | None], metric: str) -> str:
   if metric not in summary:
     return "-"
-  text = f"{100 * summary[metric]:.1f}"
-  if summary.get("folds", 1) > 1:
-    text += f" ± {100 * summary[metric + STD_SUFFIX]:.1f}"
+  share, spread = summary[metric], summary.get(metric + STD_SUFFIX)
+  if share is None:
+    return _UNKNOWN
+  text = f"{100 * share:.1f}"
+  if summary.get("folds") != 1 and spread is not None:
+    text += f" ± {100 * spread:.1f}"
   return text
 
 

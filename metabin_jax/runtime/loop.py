@@ -80,6 +80,7 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
     resolve.to_dict(config),
     len({record.pid for record in records}),
     experiment.fingerprint(records),
+    sources,
   )
   # Before anything is built: another network would not even fit the state.
   written = run_folder.load_description(workdir) if store.steps() else None
@@ -99,7 +100,9 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
     say(f"continuing at iteration {start} of {total}")
   run_folder.save_description(workdir, description)
 
-  source = _create_source(config, parts.plan)
+  # None if a signal came first: then nothing is read either.
+  pixels = _prepare_pixels(config, sources, stop, say)
+  source = _create_source(config, parts.plan, pixels)
   if stop.signal_number is not None:
     if found is None:
       store.save(start, state, description)
@@ -197,18 +200,39 @@ class _Watch:
     finite.check_metrics(step, self._last, state)
 
 
-def _create_source(config, plan):
+def _prepare_pixels(config, sources, stop, say):
+  """The cache on disk, if the configuration asks for it."""
+  if config.data.cache != "disk":
+    return None
+  from metabin_jax.data import pixel_preparation
+
+  return pixel_preparation.prepare(
+    sources,
+    height=config.data.height_px,
+    width=config.data.width_px,
+    root=config.data.cache_dir or None,
+    workers=config.data.workers or None,
+    say=say,
+    stopped=lambda: stop.signal_number is not None,
+  )
+
+
+def _create_source(config, plan, pixels):
   workers = config.data.workers or None
   if config.data.loader == "tf":
     from metabin_jax.data import pipeline
 
     return pipeline.TfSource(
-      plan, workers=workers, prefetch=config.data.prefetch
+      plan, workers=workers, prefetch=config.data.prefetch, pixels=pixels
     )
   from metabin_jax.data import array_source
 
   return array_source.ArraySource(
-    plan, workers=workers, prefetch=config.data.prefetch
+    plan,
+    workers=workers,
+    cache_images=None if config.data.cache == "memory" else False,
+    prefetch=config.data.prefetch,
+    pixels=pixels,
   )
 
 

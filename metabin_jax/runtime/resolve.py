@@ -12,6 +12,7 @@ from ml_collections import config_dict
 
 from metabin_jax import default_config
 from metabin_jax.errors import UserError
+from metabin_jax.evaluation.average_precision import AP_CONVENTIONS
 from metabin_jax.methods import objectives
 from metabin_jax.models import layers, resnet
 
@@ -23,9 +24,12 @@ _CHOICES = {
   "model.dtype": ("float32", "bfloat16"),
   "data.sampler": ("identity", "balanced"),
   "data.loader": ("array", "tf"),
+  "data.cache": ("memory", "disk", "none"),
   "loss.smoothing_spread": ("others", "all"),
   "meta.second_order_by": ("reverse", "forward"),
   "eval.metric": ("cosine", "euclidean"),
+  "eval.ap": AP_CONVENTIONS,
+  "eval.place": ("auto", "host", "device"),
 }
 _POSITIVE = (
   "model.width",
@@ -43,6 +47,8 @@ _POSITIVE = (
   "train.log_every_steps",
   "train.keep_checkpoints",
   "eval.batch_size",
+  "eval.rerank_k1",
+  "eval.rerank_k2",
 )
 _NOT_NEGATIVE = (
   "data.workers",
@@ -58,6 +64,7 @@ _NOT_NEGATIVE = (
   "train.steps_per_epoch",
   "train.steps",
   "train.checkpoint_every_steps",
+  "eval.query_expansion",
 )
 _SHARES = ("loss.smoothing", "optim.momentum")  # in [0, 1)
 # Keys that stay None, and those that the preset fills in.
@@ -95,6 +102,7 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.FrozenConfigDict:
     _check_choice(config, key)
   _check_numbers(config)
   _check_tuples(config)
+  _check_eval(config.eval)
   _check_rho(config)
   return config_dict.FrozenConfigDict(config)
 
@@ -210,10 +218,31 @@ def _check_tuples(config):
     raise UserError(
       f"optim.milestones_epochs is {epochs}; write rising numbers above 0."
     )
-  ranks = config.eval.ranks
+
+
+def _check_eval(section):
+  ranks = section.ranks
   if not ranks or any(type(k) is not int or k < 1 for k in ranks):
     raise UserError(
       f"eval.ranks is {ranks}; write whole numbers from 1, such as (1, 5, 10)."
+    )
+  rates = section.fprs
+  if any(not _is_number(rate) or not 0 < rate < 1 for rate in rates) or (
+    len(set(rates)) < len(rates)
+  ):
+    raise UserError(
+      f"eval.fprs is {rates}; write different shares between 0 and 1, such as "
+      "(1e-4, 1e-3, 1e-2), or () for none."
+    )
+  if not 0 <= section.rerank_lambda <= 1:
+    raise UserError(
+      f"eval.rerank_lambda is {section.rerank_lambda}; it is the share of the "
+      "original distance, from 0 to 1."
+    )
+  if section.query_expansion and section.metric != "cosine":
+    raise UserError(
+      f"eval.query_expansion is {section.query_expansion}, and it averages "
+      "directions: set eval.metric to 'cosine', or eval.query_expansion to 0."
     )
 
 

@@ -8,10 +8,12 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
 import metabin_jax
+from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.table import save_json
 
@@ -28,12 +30,17 @@ _MAY_CHANGE = (
   "data.targets",
   "data.workers",
   "data.prefetch",
+  "data.cache",
+  "data.cache_dir",
 )
 _DESCRIPTION = "run.json"
 
 
 def describe(
-  config: dict[str, Any], num_classes: int, data_sha256: str
+  config: dict[str, Any],
+  num_classes: int,
+  data_sha256: str,
+  sources: Sequence[DataSet] = (),
 ) -> dict[str, Any]:
   """Everything a later reader needs to trust or doubt a run.
 
@@ -41,9 +48,10 @@ def describe(
     config: the resolved configuration as plain data.
     num_classes: identities of the training set.
     data_sha256: fingerprint of the training images' labels.
+    sources: the training data, for what a reader of results must know of it.
 
   Returns:
-    JSON data: configuration, versions, command, commit, device.
+    JSON data: configuration, sources, versions, command, commit, device.
   """
   import jax
 
@@ -52,6 +60,7 @@ def describe(
     "config": config,
     "num_classes": num_classes,
     "data_sha256": data_sha256,
+    "sources": describe_sources(sources),
     "versions": {
       "metabin_jax": metabin_jax.__version__,
       "python": platform.python_version(),
@@ -61,6 +70,20 @@ def describe(
     "commit": _commit(),
     "device": jax.devices()[0].device_kind,
   }
+
+
+def describe_sources(sources: Sequence[DataSet]) -> list[dict[str, Any]]:
+  """What a reader of results must know of the training data, as JSON data."""
+  return [
+    {
+      "name": source.name,
+      "images": len(source.train),
+      "public": source.provenance.public,
+      "variant": source.provenance.variant,
+      "notes": list(source.provenance.notes),
+    }
+    for source in sources
+  ]
 
 
 def save_description(

@@ -12,7 +12,8 @@ import numpy as np
 from metabin_jax.data.images import load_image
 from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
-from metabin_jax.evaluation import evaluate, extract
+from metabin_jax.evaluation import evaluate, extract, settings
+from metabin_jax.evaluation.summary import Summary
 from metabin_jax.runtime import checkpoint, experiment, resolve, run_folder
 
 
@@ -23,6 +24,7 @@ class LoadedRun(NamedTuple):
   config: Any  # resolved
   network: Any
   variables: dict[str, Any]
+  sources: list[dict[str, Any]]  # from `run_folder.describe_sources`
 
 
 def load_run(
@@ -58,7 +60,27 @@ def load_run(
     name: found.state.get(name, {})
     for name in ("params", "balance", "batch_stats")
   }
-  return LoadedRun(found.step, config, network, variables)
+  # Runs of before sources were described have none.
+  sources = found.metadata.get("sources", [])
+  return LoadedRun(found.step, config, network, variables, sources)
+
+
+def override_eval(config: Any, changes: Mapping[str, Any]) -> Any:
+  """Sets keys of the section `eval` of a resolved configuration.
+
+  Args:
+    config: the configuration; it stays as it is.
+    changes: new values by the name of the key.
+
+  Returns:
+    The changed configuration, resolved again.
+
+  Raises:
+    UserError: if a value is not allowed.
+  """
+  data = resolve.to_dict(config)
+  data["eval"] |= changes
+  return resolve.resolve(resolve.from_dict(data))
 
 
 def score(
@@ -66,9 +88,7 @@ def score(
   network: Any,
   variables: Mapping[str, Any],
   targets: Sequence[DataSet],
-  *,
-  cross_camera: bool | None = None,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Summary]:
   """Evaluates on every target.
 
   Args:
@@ -76,7 +96,6 @@ def score(
     network: the network.
     variables: its weights.
     targets: checked data sets with folds.
-    cross_camera: overrides `config.eval.cross_camera`.
 
   Returns:
     Summary by target name, see `evaluation.summary.combine_folds`.
@@ -84,10 +103,11 @@ def score(
   Raises:
     UserError: if an image cannot be read or no query is valid.
   """
-  embed = extract.make_embedder(network, variables, config.eval.batch_size)
+  chosen = settings.from_config(config.eval)
+  embed = extract.make_embedder(
+    network, variables, config.eval.batch_size, flip=chosen.flip
+  )
   height, width = config.data.height_px, config.data.width_px
-  if cross_camera is None:
-    cross_camera = config.eval.cross_camera
   with ThreadPoolExecutor(config.data.workers or None) as pool:
 
     def load(paths: Sequence[str]) -> np.ndarray:
@@ -100,9 +120,7 @@ def score(
         lambda records: extract.embed_paths(
           embed, load, [record.path for record in records]
         ),
-        ranks=config.eval.ranks,
-        metric=config.eval.metric,
-        cross_camera=cross_camera,
+        chosen,
       )
       for target in targets
     }

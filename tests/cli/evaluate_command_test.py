@@ -9,6 +9,7 @@ import pytest
 import tiny_run
 
 from metabin_jax.cli.main import main
+from metabin_jax.runtime import scoring
 
 
 @pytest.fixture(name="runs", scope="module")
@@ -28,7 +29,8 @@ def evaluate(capsys, *words):
 def table(out):
   """Rows as {(target, method): cells}."""
   lines = [line.split() for line in out.splitlines()]
-  return {(cells[0], cells[1]): cells[2:] for cells in lines[2:]}
+  rows = [cells for cells in lines[2:] if cells[0] in ("test", "one", "other")]
+  return {(cells[0], cells[1]): cells[2:] for cells in rows}
 
 
 def test_runs_side_by_side_with_the_numbers_of_training(runs, capsys, tmp_path):
@@ -41,11 +43,9 @@ def test_runs_side_by_side_with_the_numbers_of_training(runs, capsys, tmp_path):
     with open(f"{run}/result.json") as trained:
       assert json.load(trained)["results"] == [row]
     shares = [row[k] for k in ("rank-1", "rank-5", "rank-10", "mAP", "mINP")]
-    assert rows["test", row["method"]] == [
-      *(f"{100 * share:.1f}" for share in shares),
-      f"{row['num_valid']}/{row['num_query']}",
-      "1",
-    ]
+    cells = rows["test", row["method"]]
+    assert cells[:5] == [f"{100 * share:.1f}" for share in shares]
+    assert cells[-2:] == [f"{row['num_valid']}/{row['num_query']}", "1"]
   assert f"{runs[0]}: checkpoint of step 6" in said
 
 
@@ -123,3 +123,83 @@ def test_runs_of_one_name_are_told_apart(runs, capsys, tmp_path):
   shutil.copytree(runs[0], workdir)
   out, _ = evaluate(capsys, runs[0], str(workdir))
   assert list(table(out)) == [("test", runs[0]), ("test", str(workdir))]
+
+
+def plain(out):
+  """How the numbers were made."""
+  return [line for line in out.splitlines() if line.startswith("evaluation")]
+
+
+def test_how_the_numbers_were_made_is_said(runs, capsys, tmp_path):
+  file = tmp_path / "scores.json"
+  out, _ = evaluate(capsys, *runs, f"--json={file}")
+  want = "cosine, AP interpolation-free"
+  assert plain(out) == [f"evaluation: {want}"]
+  scores = json.loads(file.read_text())
+  assert scores["evaluation"] == {"metabin": want, "bn": want}
+  assert set(scores) >= {"results", "average"}
+
+
+def test_flags_change_the_evaluation(runs, capsys, tmp_path, monkeypatch):
+  file = tmp_path / "scores.json"
+  seen = []
+  score = scoring.score
+
+  def watched(config, *args):
+    seen.append(config.eval)
+    return score(config, *args)
+
+  monkeypatch.setattr(scoring, "score", watched)
+  flags = (
+    "--flip",
+    "--query-expansion=2",
+    "--ap=trapezoid",
+    "--cross-camera=off",
+    f"--json={file}",
+  )
+  out, _ = evaluate(capsys, *runs, *flags)
+  want = (
+    "cosine, AP trapezoid, matches by the same camera count, image and mirror "
+    "image, queries expanded by 2"
+  )
+  assert plain(out) == [f"evaluation: {want}"]
+  assert json.loads(file.read_text())["evaluation"]["bn"] == want
+  for section in seen:
+    assert (section.flip, section.query_expansion) == (True, 2)
+    assert (section.ap, section.cross_camera) == ("trapezoid", False)
+    assert not section.rerank
+
+
+def test_flags_win_over_the_run(runs, capsys, tmp_path):
+  """A run that was scored with re-ranking, and one without."""
+  workdir = tmp_path / "reranked"
+  shutil.copytree(runs[0], workdir)
+  options = ("--config.eval.rerank=True", "--config.eval.rerank_k1=3")
+  # More iterations, so that there is a checkpoint with the new settings.
+  assert tiny_run.train(workdir, *options, "--config.train.steps=8") == 0
+  re_ranked = "re-ranked k1=3 k2=6 lambda=0.3"
+  out, _ = evaluate(capsys, str(workdir), runs[1])
+  assert plain(out) == [
+    f"evaluation of reranked: cosine, AP interpolation-free, {re_ranked}",
+    "evaluation of bn: cosine, AP interpolation-free",
+  ]
+  out, _ = evaluate(capsys, str(workdir), runs[1], "--no-rerank")
+  assert plain(out) == ["evaluation: cosine, AP interpolation-free"]
+  assert main(["evaluate", runs[1], "--rerank"]) == 2
+  said = capsys.readouterr().err
+  assert "needs more than 20 images" in said
+  assert "have 15 together" in said
+
+
+@pytest.mark.parametrize(
+  ("flag", "message"),
+  [
+    ("--ap=voc", "eval.ap is 'voc'; choose one of interpolation-free"),
+    ("--query-expansion=-1", "eval.query_expansion is -1"),
+    ("--query-expansion=x", "invalid int value: 'x'"),
+    ("--query-expansion=11", "which has 10; lower eval.query_expansion"),
+  ],
+)
+def test_mistakes_in_flags(runs, capsys, flag, message):
+  assert main(["evaluate", runs[0], flag]) == 2
+  assert message in capsys.readouterr().err

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
 import pytest
 
-from metabin_jax.data import array_source, augment, batches, images
+from metabin_jax.data import (
+  array_source,
+  augment,
+  batches,
+  images,
+  pixel_preparation,
+)
+from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
 
 
@@ -87,6 +95,73 @@ def test_workers_cache_and_prefetch_change_nothing(make_plan, make_records):
   for trio in zip(*(s.iterate(0, 6) for s in sources), strict=True):
     assert_same(trio[0], trio[1])
     assert_same(trio[0], trio[2])
+
+
+@pytest.fixture
+def prepare(tmp_path):
+  def prepare(records, height=16, width=8):
+    return pixel_preparation.prepare(
+      [DataSet("d", tuple(records))],
+      height=height,
+      width=width,
+      root=tmp_path / "cache",
+      say=lambda line: None,
+    )
+
+  return prepare
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize("cache_images", [None, True])
+def test_the_cache_on_disk_changes_nothing(
+  make_plan, make_records, prepare, suffix, cache_images
+):
+  records = make_records(suffix=suffix, height=40, width=25)
+  plan = make_plan(records)
+  plain = array_source.ArraySource(plan, workers=2).iterate(0, 5)
+  want = list(plain)
+  pixels = prepare(records)
+  for record in records:
+    os.unlink(record.path)
+  source = array_source.ArraySource(
+    plan, workers=2, pixels=pixels, cache_images=cache_images
+  )
+  for one, other in zip(source.iterate(0, 5), want, strict=True):
+    assert_same(one, other)
+
+
+@pytest.mark.parametrize(
+  ("keep", "loads"), [(None, 96), (False, 96), (True, 0)]
+)
+def test_what_lies_on_disk_is_kept_in_memory_only_if_asked_for(
+  make_plan, make_records, prepare, monkeypatch, keep, loads
+):
+  records = make_records()
+  pixels = prepare(records)
+  count = []
+  real = pixels.load
+  monkeypatch.setattr(
+    pixels, "load", lambda path: count.append(path) or real(path)
+  )
+  source = array_source.ArraySource(
+    make_plan(records, first_base_updates=1),
+    workers=1,
+    pixels=pixels,
+    cache_images=keep,
+  )
+  list(source.iterate(0, 4))
+  if loads:
+    assert len(count) == loads
+  else:
+    assert len(count) == len(set(count)) <= 27
+
+
+def test_pixels_of_another_size_are_refused(make_plan, make_records, prepare):
+  records = make_records()
+  with pytest.raises(ValueError, match="holds 16x9 pixels, the plan wants"):
+    array_source.ArraySource(
+      make_plan(records), pixels=prepare(records, width=9)
+    )
 
 
 def test_batches_belong_to_the_caller(make_plan):

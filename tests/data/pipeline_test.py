@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import subprocess
 import sys
 
@@ -8,8 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metabin_jax.data import array_source, augment, batches, images, pipeline
-from metabin_jax.data.records import Record
+from metabin_jax.data import (
+  array_source,
+  augment,
+  batches,
+  images,
+  pipeline,
+  pixel_preparation,
+)
+from metabin_jax.data.records import DataSet, Record
 from metabin_jax.errors import UserError
 
 
@@ -90,6 +98,70 @@ def test_jpeg_batches_are_close(tf, make_records, height, width):
     # libjpeg may round otherwise.
     assert difference.mean() < 1
     assert difference.max() <= 3
+
+
+def prepare(records, root, height=24, width=12):
+  return pixel_preparation.prepare(
+    [DataSet("d", tuple(records))],
+    height=height,
+    width=width,
+    root=root,
+    say=lambda line: None,
+  )
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 12), (48, 24), (17, 9)])
+def test_batches_from_the_cache_are_those_of_array_source(
+  tf, make_records, photo, tmp_path, height, width
+):
+  """Also where TensorFlow's own pixels are a grey level off."""
+  records = make_records(suffix="jpg", height=height, width=width)
+  config = augment.AugmentConfig(pad_px=3, jitter=True, erasing_prob=0.5)
+  plan = make_plan(records, augmentation=config)
+  want = list(array_source.ArraySource(plan, workers=2).iterate(0, 3))
+  pixels = prepare(records, tmp_path / "cache")
+  for record in records:  # good files that nobody is to read
+    Image.fromarray(photo(height, width, 99)).save(record.path)
+  cached = pipeline.TfSource(plan, pixels=pixels).iterate(0, 3)
+  for one, other in pairs(cached, want):
+    np.testing.assert_array_equal(one, other)
+
+
+def test_the_cache_changes_no_batch_of_final_size(tf, make_records, tmp_path):
+  records = make_records(suffix="jpg")
+  plan = make_plan(records, augmentation=augment.AugmentConfig(pad_px=3))
+  pixels = prepare(records, tmp_path / "cache")
+  cached = pipeline.TfSource(plan, pixels=pixels).iterate(0, 3)
+  for one, other in pairs(cached, pipeline.TfSource(plan).iterate(0, 3)):
+    np.testing.assert_array_equal(one, other)
+
+
+def test_damaged_pixels_without_their_image_are_named(
+  tf, make_records, tmp_path
+):
+  records = make_records()
+  plan = make_plan(records)
+  pixels = prepare(records, tmp_path / "cache")
+  part = pixels.parts[0]
+  (draw, *_) = plan.draws(0)
+  bad = plan.pool.paths[draw.rows[5]]
+  with open(part.folder / "images.bin", "r+b") as file:
+    row = part.paths.index(bad)
+    file.seek(part.file.size - (len(part.paths) - row) * 24 * 12 * 3)
+    byte = file.read(1)[0]
+    file.seek(-1, os.SEEK_CUR)
+    file.write(bytes([byte ^ 1]))
+  for record in records:
+    os.unlink(record.path)
+  with pytest.raises(UserError, match=f"{bad} does not exist"):
+    list(pipeline.TfSource(plan, pixels=pixels).iterate(0, 3))
+
+
+def test_pixels_of_another_size_are_refused(make_records, tmp_path):
+  records = make_records()
+  pixels = prepare(records, tmp_path / "cache", width=9)
+  with pytest.raises(ValueError, match="holds 24x9 pixels, the plan wants"):
+    pipeline.TfSource(make_plan(records), pixels=pixels)
 
 
 def test_resume_is_bit_identical(tf, make_records):
@@ -205,7 +277,7 @@ def test_missing_tensorflow(monkeypatch, make_records):
 def test_importing_the_package_leaves_tensorflow_and_jax_alone():
   names = (
     "readers records checks images sampling augment batches array_source "
-    "pipeline manifest folders"
+    "pipeline manifest folders pixel_cache pixel_preparation"
   )
   code = "".join(f"import metabin_jax.data.{name}\n" for name in names.split())
   code += "import sys\nassert not {'tensorflow', 'jax'} & set(sys.modules)\n"

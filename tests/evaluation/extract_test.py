@@ -77,6 +77,41 @@ def test_images_reach_the_network_as_bytes_and_in_one_shape():
   assert seen == [(np.uint8, (4, 2, 2, 3), "eval")]
 
 
+def test_flip_adds_the_mirror_image(trained, images):
+  plain = extract.make_embedder(*trained, 3)
+  flipped = extract.make_embedder(*trained, 7, flip=True)
+  got = flipped(images)
+  assert got.dtype == np.float32
+  total = plain(images) + plain(images[:, :, ::-1])
+  want = total / np.linalg.norm(total, axis=1, keepdims=True)
+  # Another batch size rounds differently, see above.
+  np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
+  assert np.abs(got - plain(images)).max() > 0.01
+  # Mirroring changes nothing but the order of the sum; padding no bit.
+  mirrored = flipped(images[:, :, ::-1])
+  np.testing.assert_allclose(mirrored, got, rtol=0, atol=1e-4)
+  assert flipped(images[:2]).tobytes() == got[:2].tobytes()
+
+
+def test_flip_by_hand_in_one_program():
+  seen = []
+
+  class Network:
+    def apply(self, variables, images, *, mode):
+      seen.append((images.dtype, images.shape, mode))
+      # The left and the right column.
+      return types.SimpleNamespace(embedding=images[:, 0, :, 0].astype(float))
+
+  embed = extract.make_embedder(Network(), {}, 2, flip=True)
+  images = np.zeros((3, 1, 2, 3), np.uint8)
+  images[0, 0, :, 0] = (1, 5)
+  images[1, 0, :, 0] = (0, 4)
+  got = embed(images)
+  half = np.sqrt(0.5)
+  np.testing.assert_allclose(got, [[half, half], [half, half], [0, 0]])
+  assert seen == [(np.uint8, (4, 1, 2, 3), "eval")]
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 100])
 def test_files_are_read_once_and_keep_their_order(chunk):
   read = []

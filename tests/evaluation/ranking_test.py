@@ -11,6 +11,7 @@ from metabin_jax.evaluation import ranking, summary
 from metabin_jax.evaluation.ranking import (
   Ranking,
   Reason,
+  rank_blocks,
   rank_distances,
   rank_queries,
 )
@@ -234,6 +235,85 @@ class TestBlocks:
     # A block is 1.2 MB, all distances would be 48 MB.
     assert peak < 6e6
 
+  def test_one_block_is_in_memory_at_a_time(self):
+    """A view of the last row once kept the block before."""
+    tracemalloc.start()
+    rank_blocks(
+      lambda start, stop: np.ones((stop - start, 30_000)),
+      80,
+      [1] * 80,
+      [0] * 80,
+      np.arange(30_000),
+      [1] * 30_000,
+      fprs=(1e-3,),
+      block=20,
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A block is 4.8 MB, labels and the nearest impostors are 2 MB.
+    assert peak < 8e6
+
+  def test_chosen_blocks_are_of_one_size_and_cover_all(self):
+    asked = []
+
+    def distances(start, stop):
+      asked.append((start, stop))
+      return np.ones((stop - start, num_gallery), np.float32)
+
+    for num_gallery, number in ((7, 1), (50_000, 2), (100_000, 2)):
+      asked.clear()
+      ids = np.zeros(num_gallery, int)
+      rank_blocks(distances, 500, [5] * 500, [0] * 500, ids, ids)
+      assert len(asked) == number
+      assert len({stop - start for start, stop in asked}) == 1
+      assert [start for start, _ in asked[1:]] == [s for _, s in asked[:-1]]
+      assert (asked[0][0], asked[-1][1]) == (0, 500)
+
+
+class TestOptions:
+  def test_ap_convention(self):
+    dist = [1, 2, 3, 4, 5]
+    got = one_query(dist, [0, 0, 0, 0, 1], ap="mar")
+    assert (got.ap[0], got.ap_convention) == (0.6, "mar")
+    assert one_query(dist, [0, 0, 0, 0, 1]).ap_convention == (
+      "interpolation-free"
+    )
+
+  def test_map_is_minp_if_each_query_has_one_match(self):
+    rng = np.random.Generator(np.random.Philox(key=[6, 0]))
+    got = rank_distances(
+      rng.random((50, 50)), np.arange(50), [0] * 50, np.arange(50), [1] * 50
+    )
+    means = summary.summarize(got)
+    assert means["mAP"] == means["mINP"]
+    np.testing.assert_array_equal(got.ap, 1 / got.first_rank)
+
+  def test_a_perfect_matcher_gets_one_everywhere(self):
+    pid = np.arange(40) % 8
+    dist = np.where(pid[:, None] == pid, 0.25, 0.5)
+    for convention in ("interpolation-free", "trapezoid", "mar"):
+      got = rank_distances(
+        dist, pid, [0] * 40, pid, [1] * 40, ap=convention, fprs=(0.001, 0.1)
+      )
+      means = summary.summarize(got)
+      counts = {key: means.pop(key) for key in summary.COUNTS}
+      assert set(means.values()) == {1.0}
+      assert counts["num_genuine"] == 200
+
+  def test_whole_numbers_and_float32_are_distances(self):
+    whole = one_query([3, 1, 2], [1, 0, 0], fprs=(0.5,))
+    for dtype in (np.int64, np.uint8, np.float32):
+      dist = np.array([[3, 1, 2]], dtype)
+      got = rank_distances(dist, [1], [0], [1, 2, 2], [9, 9, 9], fprs=(0.5,))
+      assert_same(got, whole)
+      assert got.roc.rates == whole.roc.rates
+
+  def test_infinite_distances_rank_last(self):
+    got = one_query([np.inf, np.inf, 1, np.inf], [1, 0, 0, 1], fprs=(0.6,))
+    assert got.first_rank[0] == 3
+    assert got.inp[0] == 2 / 4
+    assert got.roc.rates == ((0.6, 0.0),)
+
 
 class TestPersons:
   def test_text_and_numbers_give_the_same(self):
@@ -261,6 +341,16 @@ def test_refuses_nan_and_wrong_lengths():
   dist[2, 1] = np.nan
   with pytest.raises(UserError, match="query 2 hold NaN"):
     rank_distances(dist, [1] * 4, [0] * 4, [1, 2], [1, 1], block=2)
+  with pytest.raises(UserError, match="query 0 hold NaN"):
+    rank_distances([[np.nan, 1.0]], [1], [0], [1, 2], [1, 1])
+  with pytest.raises(ValueError, match="'mar'"):
+    rank_distances(dist, [1] * 4, [0] * 4, [1, 2], [1, 1], ap="voc")
+  with pytest.raises(ValueError, match="the least is 1"):
+    rank_distances(dist, [1] * 4, [0] * 4, [1, 2], [1, 1], block=0)
+  with pytest.raises(ValueError, match=r"have shape \(2, 3\), want \(2, 2\)"):
+    rank_blocks(
+      lambda start, stop: np.ones((2, 3)), 2, [1, 1], [0, 0], [1, 2], [1, 1]
+    )
   with pytest.raises(ValueError, match="want"):
     rank_distances(np.ones((2, 3)), [1, 2], [0, 0], [1, 2], [1, 1])
   with pytest.raises(ValueError, match="as many persons and cameras"):

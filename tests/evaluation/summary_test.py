@@ -5,6 +5,7 @@ import pytest
 
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.ranking import Ranking, Reason
+from metabin_jax.evaluation.roc import Roc
 from metabin_jax.evaluation.summary import (
   cmc,
   combine_folds,
@@ -13,7 +14,9 @@ from metabin_jax.evaluation.summary import (
 )
 
 
-def make_ranking(first, *, reason=None, pid=None, camid=None) -> Ranking:
+def make_ranking(
+  first, *, reason=None, pid=None, camid=None, **more
+) -> Ranking:
   """A single-match ranking: AP = INP = 1 / rank."""
   first = np.array(first)
   valid = first > 0
@@ -28,7 +31,12 @@ def make_ranking(first, *, reason=None, pid=None, camid=None) -> Ranking:
     reason=np.array(reason, np.int8),
     pid=np.arange(len(first)) if pid is None else np.array(pid),
     camid=np.zeros(len(first), int) if camid is None else np.array(camid),
+    **more,
   )
+
+
+def make_roc(*rates) -> Roc:
+  return Roc(7, 50, rates, *[np.zeros(1)] * 3)
 
 
 def test_summarize_by_hand():
@@ -45,6 +53,38 @@ def test_summarize_by_hand():
     "invalid_same_camera": 0,
   }
   assert all(type(value) in (int, float) for value in got.values())
+
+
+def test_another_ap_convention_has_another_name():
+  got = summarize(make_ranking([1, 2], ap_convention="trapezoid"))
+  assert got["mAP (trapezoid)"] == 0.75
+  assert "mAP" not in got
+
+
+def test_rates_of_a_roc():
+  ranking = make_ranking([1, 2], roc=make_roc((1e-4, None), (0.05, 0.75)))
+  got = summarize(ranking, ranks=(1,))
+  assert list(got)[:5] == [
+    "rank-1",
+    "mAP",
+    "mINP",
+    "TPR@FPR=0.0001",
+    "TPR@FPR=0.05",
+  ]
+  assert got["TPR@FPR=0.0001"] is None
+  assert got["TPR@FPR=0.05"] == 0.75
+  assert (got["num_genuine"], got["num_impostor"]) == (7, 50)
+
+
+def test_a_rate_that_one_fold_cannot_resolve_is_unknown_for_all():
+  folds = [
+    summarize(make_ranking([1, 2], roc=make_roc((0.01, low), (0.1, 0.5))))
+    for low in (0.5, None, 0.25)
+  ]
+  got = combine_folds(folds)
+  assert got["TPR@FPR=0.01"] is got["TPR@FPR=0.01/std"] is None
+  assert (got["TPR@FPR=0.1"], got["TPR@FPR=0.1/std"]) == (0.5, 0.0)
+  assert (got["num_genuine"], got["num_impostor"]) == (21, 150)
 
 
 def test_ranks_can_be_chosen_and_may_exceed_the_gallery():

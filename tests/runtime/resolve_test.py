@@ -127,6 +127,11 @@ def test_unknown_stored_keys_are_refused():
     ({"model__dtype": "float16"}, "dtype is 'float16'; .* bfloat16"),
     ({"data__sampler": "x"}, "data.sampler is 'x'"),
     ({"data__loader": "x"}, "data.loader is 'x'; choose one of array, tf"),
+    (
+      {"data__cache": "ram"},
+      "data.cache is 'ram'; choose one of memory, disk, none",
+    ),
+    ({"data__cache_dir": 3}, "data.cache_dir is 3; give it a value of type"),
     ({"loss__smoothing_spread": "x"}, "smoothing_spread is 'x'"),
     ({"meta__second_order_by": "x"}, "second_order_by is 'x'"),
     ({"eval__metric": "x"}, "eval.metric is 'x'; .* cosine, euclidean"),
@@ -159,6 +164,24 @@ def test_unknown_stored_keys_are_refused():
     ({"eval__ranks": (0,)}, r"eval.ranks is \(0,\); write whole numbers"),
     ({"eval__ranks": ("a",)}, "eval.ranks is"),
     ({"eval__ranks": ()}, "eval.ranks is"),
+    (
+      {"eval__ap": "voc"},
+      "eval.ap is 'voc'; choose one of interpolation-free, trapezoid, mar",
+    ),
+    ({"eval__place": "tpu"}, "eval.place is 'tpu'; .* auto, host, device"),
+    ({"eval__fprs": (0.0,)}, r"eval.fprs is \(0.0,\); write different shares"),
+    ({"eval__fprs": (0.1, 1)}, "eval.fprs is"),
+    ({"eval__fprs": ("a",)}, "eval.fprs is"),
+    ({"eval__fprs": (0.1, 0.1)}, "eval.fprs is"),
+    ({"eval__rerank_k1": 0}, "eval.rerank_k1 is 0; it must be above 0"),
+    ({"eval__rerank_k2": 0}, "eval.rerank_k2 is 0; it must be above 0"),
+    ({"eval__rerank_lambda": -0.1}, "rerank_lambda is -0.1; .* from 0 to 1"),
+    ({"eval__rerank_lambda": 1.1}, "rerank_lambda is 1.1; .* from 0 to 1"),
+    ({"eval__query_expansion": -1}, "query_expansion is -1; .* at least 0"),
+    (
+      {"eval__query_expansion": 5, "eval__metric": "euclidean"},
+      "eval.query_expansion is 5.*set eval.metric to 'cosine'",
+    ),
     ({"model__norm": "bn"}, "'bn' has no rho to learn; use 'bin'"),
     (
       {"method": "joint", "model__norm": "in", "optim__joint_rho": True},
@@ -170,6 +193,17 @@ def test_unknown_stored_keys_are_refused():
 def test_mistakes_name_the_key_and_what_is_allowed(changes, message):
   with pytest.raises(UserError, match=message):
     resolve.resolve(make(**changes))
+
+
+def test_evaluation_at_its_limits():
+  changes = {
+    "eval__fprs": (),
+    "eval__rerank_lambda": 0.0,
+    "eval__query_expansion": 1,
+  }
+  assert resolve.resolve(make(**changes)).eval.fprs == ()
+  changes = {"eval__rerank_lambda": 1.0, "eval__metric": "euclidean"}
+  assert resolve.resolve(make(**changes)).eval.rerank_lambda == 1
 
 
 def test_baselines_need_no_rho():

@@ -64,3 +64,37 @@ def test_no_target_no_score(workdir):
   loaded = scoring.load_run(workdir)
   args = (loaded.config, loaded.network, loaded.variables)
   assert scoring.score(*args, []) == {}
+
+
+def test_evaluation_can_be_set_anew(workdir):
+  config = scoring.load_run(workdir).config
+  changes = {"ap": "trapezoid", "query_expansion": 2}
+  changed = scoring.override_eval(config, changes)
+  assert changed.eval.ap == "trapezoid"
+  assert changed.eval.query_expansion == 2
+  assert changed.eval.batch_size == config.eval.batch_size
+  assert changed.model == config.model
+  assert config.eval.ap == "interpolation-free"
+  assert scoring.override_eval(config, {}) == config
+  with pytest.raises(UserError, match="ap is 'x'; choose"):
+    scoring.override_eval(config, {"ap": "x"})
+
+
+def test_every_option_at_once(workdir):
+  """From the configuration through a real network to the summary."""
+  loaded = scoring.load_run(workdir)
+  target = readers.open_dataset(f"manifest:{tiny_run.root()}/test.csv")
+  args = (loaded.network, loaded.variables, [target])
+  changes = {
+    "flip": True,
+    "query_expansion": 1,
+    "rerank": True,
+    "rerank_k1": 3,
+    "rerank_k2": 2,
+  }
+  config = scoring.override_eval(loaded.config, changes)
+  scores = scoring.score(config, *args)["test"]
+  plain = scoring.score(loaded.config, *args)["test"]
+  assert scores.keys() == plain.keys()
+  assert 0 < scores["mAP"] <= 1
+  assert scores["num_valid"] == plain["num_valid"]

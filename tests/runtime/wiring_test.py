@@ -19,6 +19,7 @@ from metabin_jax import default_config, models
 from metabin_jax.data import batches
 from metabin_jax.data.records import DataSet, Fold, Record
 from metabin_jax.evaluation import evaluate
+from metabin_jax.evaluation.settings import Settings
 from metabin_jax.methods import joint, metabin, objectives
 from metabin_jax.runtime import experiment, resolve, scoring
 
@@ -420,43 +421,50 @@ def test_metabin_binds_both_steps_and_one_state(build):
 
 @pytest.fixture(name="asked")
 def asked_fixture(monkeypatch):
-  """asked(changes, **options) -> the keywords of `evaluate_target`."""
+  """asked(changes) -> settings of `evaluate_target`, what the embedder got."""
 
-  def ask(changes, **options):
+  def ask(changes):
     recorder = Recorder(lambda *a, **k: {"mAP": 0.5})
     monkeypatch.setattr(evaluate, "evaluate_target", recorder)
-    embedder = Recorder(lambda *a: None)
+    embedder = Recorder(lambda *a, **k: None)
     monkeypatch.setattr(scoring.extract, "make_embedder", embedder)
     fold = Fold("only", (), ())
     found = scoring.score(
-      make(changes), "network", {}, [DataSet("x", folds=(fold,))], **options
+      make(changes), "network", {}, [DataSet("x", folds=(fold,))]
     )
     assert found == {"x": {"mAP": 0.5}}
-    assert recorder.only.args[0] == (fold,)
-    return recorder.only.kwargs | {"batch": embedder.only.args[2]}
+    folds, _, settings = recorder.only.args
+    assert folds == (fold,)
+    made = {"batch": embedder.only.args[2], **embedder.only.kwargs}
+    return settings, made
 
   return ask
 
 
-EVAL = {
-  "ranks": (1, 5, 10),
-  "metric": "cosine",
-  "cross_camera": True,
-  "batch": 128,
-}
-
-
 @pytest.mark.parametrize(
-  ("changes", "options", "changed"),
+  ("changes", "changed"),
   [
-    ({}, {}, {}),
-    ({"eval.metric": "euclidean"}, {}, {"metric": "euclidean"}),
-    ({"eval.ranks": (2, 3)}, {}, {"ranks": (2, 3)}),
-    ({"eval.cross_camera": False}, {}, {"cross_camera": False}),
-    ({"eval.batch_size": 9}, {}, {"batch": 9}),
-    ({}, {"cross_camera": False}, {"cross_camera": False}),
-    ({"eval.cross_camera": False}, {"cross_camera": True}, {}),
+    ({}, {}),
+    ({"eval.metric": "euclidean"}, {"metric": "euclidean"}),
+    ({"eval.ranks": (2, 3)}, {"ranks": (2, 3)}),
+    ({"eval.cross_camera": False}, {"cross_camera": False}),
+    ({"eval.ap": "mar"}, {"ap": "mar"}),
+    ({"eval.fprs": (0.1,)}, {"fprs": (0.1,)}),
+    ({"eval.rerank": True}, {"rerank": True}),
+    ({"eval.rerank_k1": 9}, {"rerank_k1": 9}),
+    ({"eval.rerank_k2": 9}, {"rerank_k2": 9}),
+    ({"eval.rerank_lambda": 0.9}, {"rerank_lambda": 0.9}),
+    ({"eval.query_expansion": 9}, {"query_expansion": 9}),
+    ({"eval.place": "device"}, {"place": "device"}),
   ],
 )
-def test_scoring(asked, changes, options, changed):
-  assert asked(changes, **options) == EVAL | changed
+def test_scoring(asked, changes, changed):
+  settings, made = asked(changes)
+  assert settings == Settings()._replace(**changed)
+  assert made == {"batch": 128, "flip": False}
+
+
+def test_embedding(asked):
+  settings, made = asked({"eval.batch_size": 9, "eval.flip": True})
+  assert settings == Settings(flip=True)
+  assert made == {"batch": 9, "flip": True}

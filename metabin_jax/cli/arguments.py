@@ -1,0 +1,45 @@
+"""Command lines of all commands but `train`, which has absl's flags."""
+
+from __future__ import annotations
+
+import argparse
+
+from metabin_jax.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+  """A parser whose errors are UserErrors, so that every command ends alike."""
+
+  def __init__(self, command: str, description: str):
+    """Makes a parser without options but --help.
+
+    Args:
+      command: its name after "metabin".
+      description: what it does, for the help.
+    """
+    super().__init__(
+      prog=f"metabin {command}", description=description, allow_abbrev=False
+    )
+
+  def error(self, message: str):
+    """Raises a UserError that points to the help."""
+    raise UserError(f"{message}; see `{self.prog} --help`.")
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+  """Adds --height and --width, the size of the network's images in pixels."""
+  for name, default in (("height", 256), ("width", 128)):
+    parser.add_argument(
+      f"--{name}",
+      type=_pixels,
+      default=default,
+      help=f"data.{name}_px (default: {default})",
+    )
+
+
+def _pixels(text: str) -> int:
+  if not (text.isascii() and text.isdigit() and int(text)):
+    raise argparse.ArgumentTypeError(
+      f"{text} is not a number of pixels; write a whole number from 1"
+    )
+  return int(text)

@@ -1,0 +1,107 @@
+"""What stands below a table of scores: on which data, by which split lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from metabin_jax.cli import outputs
+from metabin_jax.data import splits
+from metabin_jax.data.records import DataSet
+
+_DIGITS = 12
+
+
+class Context(NamedTuple):
+  """What a table of scores does not say itself.
+
+  Attributes:
+    targets: the data sets of its rows.
+    evaluation: run -> `evaluation.settings.describe`.
+    training: run -> `sources` of the run's description.
+  """
+
+  targets: Sequence[DataSet]
+  evaluation: Mapping[str, str]
+  training: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def lines(context: Context) -> list[str]:
+  """What to print below the table."""
+  notes = {
+    name: source_lines(sources) for name, sources in context.training.items()
+  }
+  common = len({tuple(found) for found in notes.values()}) == 1
+  training = [
+    line if common else f"{name}: {line}"
+    for name, found in notes.items()
+    for line in found
+  ]
+  return [
+    *outputs.evaluation_lines(context.evaluation),
+    *target_lines(context.targets),
+    *dict.fromkeys(training),
+  ]
+
+
+def to_json(context: Context) -> dict[str, Any]:
+  """The same as JSON data: "evaluation", "data" and "training"."""
+  return {
+    "evaluation": dict(context.evaluation),
+    "data": target_json(context.targets),
+    "training": {
+      name: list(sources) for name, sources in context.training.items()
+    },
+  }
+
+
+def target_lines(targets: Iterable[DataSet]) -> list[str]:
+  """One line for each target, then the notes on them.
+
+  Args:
+    targets: data sets with folds.
+
+  Returns:
+    Lines "viper: protocol=metabin folds=10 sha256=0123456789ab (origin)".
+  """
+  targets = list(targets)
+  lines = []
+  for target in targets:
+    known = target.provenance
+    variant = f" variant={known.variant}" if known.variant else ""
+    origin = f" ({known.origin})" if known.origin else ""
+    lines.append(
+      f"{target.name}: protocol={known.protocol or 'own'}{variant} "
+      f"folds={len(target.folds)} "
+      f"sha256={splits.split_digest(target)[:_DIGITS]}{origin}"
+    )
+  notes = dict.fromkeys(n for t in targets for n in t.provenance.notes)
+  return lines + [f"note: {note}" for note in notes]
+
+
+def source_lines(sources: Sequence[Mapping[str, Any]]) -> list[str]:
+  """The notes on the data that a run was trained on.
+
+  Args:
+
+  Returns:
+    Lines "note on training: ...".
+  """
+  notes = dict.fromkeys(note for s in sources for note in s.get("notes", ()))
+  return [f"note on training: {note}" for note in notes]
+
+
+def target_json(targets: Iterable[DataSet]) -> dict[str, Any]:
+  """The same for machines, with whole digests, by target."""
+  return {
+    target.name: {
+      "public": target.provenance.public,
+      "variant": target.provenance.variant,
+      "protocol": target.provenance.protocol or "own",
+      "origin": target.provenance.origin,
+      "folds": len(target.folds),
+      "sha256": splits.split_digest(target),
+      "notes": list(target.provenance.notes),
+    }
+    for target in targets
+  }

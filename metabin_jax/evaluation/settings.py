@@ -1,0 +1,69 @@
+"""How embeddings are made into scores, and one line that says it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Settings(NamedTuple):
+  """The keys of the configuration's section `eval`, but for the batch size.
+
+  Attributes:
+    ranks: k of the rank-k entries.
+    metric: "cosine" or "euclidean".
+    cross_camera: remove gallery images of the query's person and camera.
+    ap: average precision, one of `average_precision.AP_CONVENTIONS`.
+    fprs: false positive rates in (0, 1) at which to give the true positive
+      rate.
+    flip: embeddings are those of `extract.make_embedder(..., flip=True)`.
+    rerank: re-rank, see `rerank.make_reranked_distances`.
+    rerank_k1: its k1.
+    rerank_k2: its k2.
+    rerank_lambda: its share of the original distance.
+    query_expansion: neighbours of `query_expansion.expand_queries`; 0 = off.
+    place: "host", "device" or "auto", see `evaluate.rank`.
+  """
+
+  ranks: tuple[int, ...] = (1, 5, 10)
+  metric: str = "cosine"
+  cross_camera: bool = True
+  ap: str = "interpolation-free"
+  fprs: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
+  flip: bool = False
+  rerank: bool = False
+  rerank_k1: int = 20
+  rerank_k2: int = 6
+  rerank_lambda: float = 0.3
+  query_expansion: int = 0
+  place: str = "auto"
+
+
+def from_config(section: Any) -> Settings:
+  """Takes the settings from the section `eval` of a resolved configuration."""
+  return Settings(*(getattr(section, name) for name in Settings._fields))
+
+
+def describe(settings: Settings) -> str:
+  """Names everything that changes the meaning of a score.
+
+  Args:
+    settings: how it was made.
+
+  Returns:
+    E.g. "cosine, AP interpolation-free, re-ranked k1=20 k2=6 lambda=0.3". What
+    the command does unless told otherwise, apart from metric and AP, is not
+    mentioned.
+  """
+  parts = [settings.metric, f"AP {settings.ap}"]
+  if not settings.cross_camera:
+    parts.append("matches by the same camera count")
+  if settings.flip:
+    parts.append("image and mirror image")
+  if settings.query_expansion:
+    parts.append(f"queries expanded by {settings.query_expansion}")
+  if settings.rerank:
+    parts.append(
+      f"re-ranked k1={settings.rerank_k1} k2={settings.rerank_k2} "
+      f"lambda={settings.rerank_lambda:g}"
+    )
+  return ", ".join(parts)

@@ -1,0 +1,162 @@
+"""The published protocol from the data sets' own layouts to one table."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+import tiny_run  # its compilation cache
+
+from metabin_jax.cli.main import main
+from metabin_jax.data import protocols, splits
+
+TARGETS = ("viper", "prid", "grid", "ilids")
+FLAGS = ("--allow-partial", "--i-have-a-licensed-copy")
+SMALL = (
+  "--config.data.height_px=32",
+  "--config.data.width_px=16",
+  "--config.data.pad_px=2",
+  "--config.data.batch_size=20",
+  "--config.data.instances=2",
+  "--config.data.workers=2",
+  "--config.train.steps=2",
+  "--config.train.steps_per_epoch=2",
+  "--config.meta.first_base_updates=1",
+  "--config.eval.batch_size=16",
+)
+CONFIG = tiny_run.REPOSITORY / "configs" / "metabin_mobilenetv2.py"
+
+
+@pytest.fixture(scope="module", name="data")
+def data_fixture(tmp_path_factory):
+  """A folder with the miniatures of all data sets of the benchmark."""
+  folder = tmp_path_factory.mktemp("data")
+  for name in protocols.PROTOCOLS["metabin"].sources + TARGETS:
+    importlib.import_module(f"miniatures.{name}").build(folder)
+  return folder
+
+
+@pytest.fixture(name="place")
+def place_fixture(data, monkeypatch, tmp_path):
+  monkeypatch.setenv("METABIN_DATA", str(data))
+  monkeypatch.setenv("METABIN_CACHE", str(tmp_path / "cache"))
+  return tmp_path
+
+
+def train(place, *options):
+  return main(
+    ["train", f"--config={CONFIG}", f"--workdir={place}/run", *SMALL, *options]
+  )
+
+
+def check_scores(data, text):
+  """Four targets of ten folds, and the mean over the targets."""
+  assert [row["target"] for row in data["results"]] == [*TARGETS]
+  for row in data["results"]:
+    assert row["folds"] == 10
+    assert 0 < row["rank-1/std"] < row["rank-10"] <= 1
+    # One match a query in each of the four.
+    assert row["mAP"] == row["mINP"]
+    assert row["num_valid"] == row["num_query"] > 0
+  (average,) = data["average"]
+  for key in ("rank-1", "mAP"):
+    mean = np.mean([row[key] for row in data["results"]])
+    assert average[key] == pytest.approx(mean, rel=1e-12)
+    assert average[f"{key}/std"] > 0
+  for name in TARGETS:
+    found = data["data"][name]
+    assert (found["protocol"], found["folds"]) == ("metabin", 10)
+    assert f"{name}: protocol=metabin folds=10 sha256=" in text
+    assert found["sha256"][:12] in text
+    assert f"note: {name} is partial: " in text
+  assert "note on training: cuhk02 is partial: " in text
+  assert "note on training: DukeMTMC-reID was withdrawn" in text
+  assert len(data["training"]["run"]) == 5
+
+
+def test_a_small_network_trains_and_is_scored(place, capsys):
+  status = train(
+    place,
+    *FLAGS,
+    "--config.model.backbone=resnet18",
+    "--config.model.width=0.125",
+  )
+  text = capsys.readouterr().out
+  assert status == 0
+  check_scores(json.loads((place / "run" / "result.json").read_text()), text)
+
+  # The same targets by name, and another protocol's splits and evaluation.
+  scores = place / "scores.json"
+  for name in ("metabin", "dualnorm"):
+    words = [str(place / "run"), f"--protocol={name}", f"--json={scores}"]
+    assert main(["evaluate", *words, "--allow-partial"]) == 0
+    text = capsys.readouterr().out
+    data = json.loads(scores.read_text())
+    if name == "metabin":
+      check_scores(data, text)
+      continue
+    assert {row["ap"] for row in data["results"]} == {"trapezoid"}
+    assert "euclidean, AP trapezoid, image and mirror image" in text
+    assert {found["protocol"] for found in data["data"].values()} == {name}
+
+
+@pytest.mark.slow
+def test_the_published_configuration(place, capsys):
+  """MobileNetV2, but narrow and of few pixels."""
+  assert train(place, *FLAGS, "--config.model.width=0.25") == 0
+  text = capsys.readouterr().out
+  check_scores(json.loads((place / "run" / "result.json").read_text()), text)
+
+
+@pytest.mark.parametrize(
+  ("flag", "messages"),
+  [
+    (
+      "--allow-partial",
+      ("DukeMTMC-reID was withdrawn", "--i-have-a-licensed-copy"),
+    ),
+    (
+      "--i-have-a-licensed-copy",
+      ("expected 6,308 images of 1,577 persons, found 32", "--allow-partial"),
+    ),
+  ],
+)
+def test_nothing_starts_without_the_users_word(place, capsys, flag, messages):
+  assert train(place, flag) == 2
+  text = capsys.readouterr().err
+  for message in messages:
+    assert message in text
+  assert not (place / "run").exists()
+
+
+@pytest.mark.parametrize("name", protocols.PROTOCOLS)
+def test_every_protocol_opens_on_the_miniatures(place, data, name):
+  importlib.import_module("miniatures.msmt17").build(place)
+  from metabin_jax.cli import data_options
+  from metabin_jax.data import checks, readers
+
+  sources, targets = (
+    [
+      readers.open_dataset(spec)
+      for spec in data_options.apply(
+        (
+          spec.replace(str(data), str(place)) if "msmt17" in spec else spec
+          for spec in specs
+        ),
+        allow_partial=True,
+        licensed_copy=True,
+      )
+    ]
+    for specs in protocols.specs(name, str(data))
+  )
+  report = checks.check_sources(sources)
+  assert report.num_images == sum(len(source.train) for source in sources)
+  folds = checks.check_targets(sources, targets)
+  assert all(fold.num_valid for fold in folds)
+  digests = [splits.split_digest(target) for target in targets]
+  assert len(set(digests)) == len(targets)
+  assert {source.provenance.public for source in sources} == set(
+    protocols.PROTOCOLS[name].sources
+  )
