@@ -154,9 +154,11 @@ def assert_same_run(first, second) -> None:
   scores = [
     json.loads((w / "result.json").read_text()) for w in (first, second)
   ]
-  for score in scores:
+  for score in scores:  # what stands below the folder's name
     for row in score["results"]:
-      del row["method"]  # the folder's name
+      del row["method"]
+    for key in ("evaluation", "training"):
+      (score[key],) = score[key].values()
   assert scores[0] == scores[1]
 
 
