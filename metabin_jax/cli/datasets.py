@@ -6,6 +6,7 @@ import argparse
 import difflib
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,7 @@ def run(argv: Sequence[str]) -> int:
       PUBLIC_SETS,
       open_sets=args.count,
       licensed_copy=args.licensed_copy,
+      allow_partial=args.allow_partial,
     )
     print(inventory_text.format_readiness(readiness, entries))
     data["protocol"] = inventory.readiness_json(readiness)
@@ -75,7 +77,11 @@ def run(argv: Sequence[str]) -> int:
       if name not in readiness.missing
     ]
   if args.save_splits:
-    saved = _save_splits(specs, args.save_splits, args.licensed_copy)
+    allowed = {
+      "licensed_copy": args.licensed_copy,
+      "allow_partial": args.allow_partial,
+    }
+    saved = _save_splits(specs, args.save_splits, allowed)
     data["splits"] = saved
     ready = ready and not any("fault" in each for each in saved)
   if args.json:
@@ -101,7 +107,8 @@ def _make_parser() -> argparse.ArgumentParser:
   only.add_argument(
     "--protocol",
     metavar="NAME",
-    help="only the sets of this experiment, and whether it can be run",
+    help="only the sets of this experiment, and whether its folders are there; "
+    "with --count, whether it can be run",
   )
   only.add_argument("--about", metavar="NAME", help="all about one set")
   parser.add_argument(
@@ -114,17 +121,12 @@ def _make_parser() -> argparse.ArgumentParser:
     type=pathlib.Path,
     metavar="DIR",
     help="write the split lists of the tests that are there, as "
-    "<set>-<protocol>.json",
+    "<set>[-<variant>]-<protocol>.json",
   )
   parser.add_argument(
     "--json", type=pathlib.Path, metavar="FILE", help="write all that is known"
   )
-  parser.add_argument(
-    f"--{data_options.LICENSED_COPY}",
-    action="store_true",
-    dest="licensed_copy",
-    help=data_options.LICENSED_COPY_HELP,
-  )
+  data_options.add_arguments(parser)
   return parser
 
 
@@ -151,7 +153,7 @@ def _choose(
 
 
 def _save_splits(
-  specs: Iterable[str], folder: pathlib.Path, licensed_copy: bool
+  specs: Iterable[str], folder: pathlib.Path, allowed: Mapping[str, bool]
 ) -> list[dict[str, Any]]:
   """Writes a file for each description; says what was written, or why not."""
   from metabin_jax.data import splits
@@ -161,13 +163,19 @@ def _save_splits(
   saved: list[dict[str, Any]] = []
   for spec in specs:
     try:
-      dataset = inventory.open_test(spec, licensed_copy=licensed_copy)
+      dataset = inventory.open_test(spec, **allowed)
     except UserError as error:
       print(f"{spec} is not saved: {error}", file=sys.stderr)
       saved.append({"spec": spec, "fault": str(error)})
       continue
     lists = splits.to_json(dataset)
-    file = folder / f"{lists['dataset']}-{lists['protocol'] or 'own'}.json"
+    parts = (
+      lists["dataset"],
+      # Packagings of a set have lists of their own: "detected, cuhk-03.mat".
+      re.sub(r"[^A-Za-z0-9.]+", "-", dataset.provenance.variant).strip("-"),
+      lists["protocol"] or "own",
+    )
+    file = folder / f"{'-'.join(filter(None, parts))}.json"
     folder.mkdir(parents=True, exist_ok=True)
     save_json(file, lists)
     print(f"{file}: {len(lists['folds'])} folds, sha256 {lists['sha256']}")

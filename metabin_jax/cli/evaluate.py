@@ -6,7 +6,7 @@ import argparse
 import functools
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metabin_jax.cli import arguments, data_options, outputs
@@ -59,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
   names = _names(folders)
   # Late imports: help and mistakes in flags should not wait for JAX.
   from metabin_jax.cli import compilation_cache, provenance
-  from metabin_jax.data import checks, readers
+  from metabin_jax.data import checks, overlaps, readers
   from metabin_jax.evaluation import settings
   from metabin_jax.evaluation.table import Row, format_table
   from metabin_jax.runtime import scoring
@@ -81,9 +81,12 @@ def run(argv: Sequence[str]) -> int:
     changes = {**protocols.get_protocol(args.protocol).evaluation, **changes}
 
   by_run = []
+  ranks: dict[int, None] = {}
   used: dict[str, DataSet] = {}
   done: dict[str, str] = {}
   trained: dict[str, list[dict[str, Any]]] = {}
+  steps: dict[str, int] = {}
+  warned: dict[str, list[str]] = {}
   for name, folder in zip(names, folders, strict=True):
     loaded = scoring.load_run(folder, args.step, warn=note)
     config = scoring.override_eval(loaded.config, changes)
@@ -95,8 +98,11 @@ def run(argv: Sequence[str]) -> int:
     if not specs:
       raise UserError(f"{folder} has no targets of its own; pass --target.")
     targets = [open_dataset(spec) for spec in specs]
-    used |= {target.name: target for target in targets}
-    sources = _open_sources(config.data.sources, open_dataset, note)
+    for target in targets:
+      provenance.reject_other_data(used.setdefault(target.name, target), target)
+      for source in loaded.sources:
+        overlaps.reject_trained(source["public"], target)
+    sources, warnings = _open_sources(config.data.sources, open_dataset)
     for fold in checks.check_targets(
       sources, targets, cross_camera=config.eval.cross_camera
     ):
@@ -111,12 +117,24 @@ def run(argv: Sequence[str]) -> int:
       }
     )
     done[name] = settings.describe(settings.from_config(config.eval))
-    trained[name] = loaded.sources
+    if args.protocol:
+      done[name] = f"protocol {args.protocol}, {done[name]}"
+      warnings += _other_sources(args.protocol, loaded.sources)
+    for warning in warnings:
+      warned.setdefault(warning, []).append(name)
+    trained[name], steps[name] = loaded.sources, loaded.step
+    ranks |= dict.fromkeys(config.eval.ranks)
     print(f"{folder}: checkpoint of step {loaded.step}", file=sys.stderr)
   order = list(dict.fromkeys(target for rows in by_run for target in rows))
   rows = [rows[t] for t in order for rows in by_run if t in rows]
-  print(format_table(rows, loaded.config.eval.ranks), flush=True)
-  context = provenance.Context([*used.values()], done, trained)
+  print(format_table(rows, sorted(ranks)), flush=True)
+  context = provenance.Context(
+    [*used.values()],
+    done,
+    trained,
+    steps,
+    [f"{', '.join(of)}: {warning}" for warning, of in warned.items()],
+  )
   print(*provenance.lines(context), sep="\n", flush=True)
   if args.json:
     outputs.save_scores(rows, [args.json], provenance.to_json(context))
@@ -177,16 +195,34 @@ def _names(folders: Sequence[pathlib.Path]) -> list[str]:
   return names if len(set(names)) == len(names) else [str(p) for p in places]
 
 
+def _other_sources(
+  protocol: str, sources: Sequence[Mapping[str, Any]]
+) -> list[str]:
+  """A sentence if a run was not trained on the data sets of a protocol."""
+  wanted = protocols.get_protocol(protocol).sources
+  # Data that are no public set, or of before sources were described.
+  trained = [source["public"] or source["name"] for source in sources]
+  if sorted(trained) == sorted(wanted):
+    return []
+  return [
+    f"protocol {protocol} trains on {', '.join(wanted)}, but this run was "
+    f"trained on {', '.join(trained) or 'data that it does not name'}"
+  ]
+
+
 def _open_sources(
   specs: Sequence[str],
   open_dataset: Callable[[str], Any],
-  note: Callable[[str], None],
-) -> list[Any]:
-  """The training data that is still there, to see that no target is in it."""
-  sources = []
+) -> tuple[list[Any], list[str]]:
+  """The training data that is still there, to see that no target is in it.
+
+  Returns:
+    (data sets, a sentence about each that cannot be opened).
+  """
+  sources, warnings = [], []
   for spec in specs:
     try:
       sources.append(open_dataset(spec))
     except UserError as error:
-      note(f"not checked for persons that were trained on: {error}")
-  return sources
+      warnings.append(f"not checked for persons that were trained on: {error}")
+  return sources, warnings

@@ -48,7 +48,9 @@ def run(argv: Sequence[str]) -> int:
 
 def _prepare(args: argparse.Namespace) -> int:
   # Late imports: help and mistakes in flags should not wait.
+  from metabin_jax.cli import provenance
   from metabin_jax.data import pixel_preparation, readers
+  from metabin_jax.runtime import run_folder
 
   specs = data_options.apply(
     args.specs,
@@ -61,6 +63,9 @@ def _prepare(args: argparse.Namespace) -> int:
       raise UserError(
         f"{spec} has no training image; name data sets to train on."
       )
+  described = run_folder.describe_sources(datasets)
+  for line in provenance.source_lines(described):
+    _say(line)
   cache = pixel_preparation.prepare(
     datasets,
     height=args.height,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from metabin_jax.cli import outputs
 from metabin_jax.data import splits
 from metabin_jax.data.records import DataSet
+from metabin_jax.errors import UserError
 
 _DIGITS = 12
 
@@ -19,11 +20,15 @@ class Context(NamedTuple):
     targets: the data sets of its rows.
     evaluation: run -> `evaluation.settings.describe`.
     training: run -> `sources` of the run's description.
+    steps: run -> step of its checkpoint.
+    warnings: sentences that a reader of the scores must know.
   """
 
   targets: Sequence[DataSet]
   evaluation: Mapping[str, str]
   training: Mapping[str, Sequence[Mapping[str, Any]]]
+  steps: Mapping[str, int]
+  warnings: Sequence[str] = ()
 
 
 def lines(context: Context) -> list[str]:
@@ -41,18 +46,46 @@ def lines(context: Context) -> list[str]:
     *outputs.evaluation_lines(context.evaluation),
     *target_lines(context.targets),
     *dict.fromkeys(training),
+    *(f"warning: {warning}" for warning in context.warnings),
   ]
 
 
 def to_json(context: Context) -> dict[str, Any]:
-  """The same as JSON data: "evaluation", "data" and "training"."""
+  """The same as JSON data, and the checkpoints' steps."""
   return {
     "evaluation": dict(context.evaluation),
     "data": target_json(context.targets),
     "training": {
       name: list(sources) for name, sources in context.training.items()
     },
+    "steps": dict(context.steps),
+    "warnings": list(context.warnings),
   }
+
+
+def reject_other_data(first: DataSet, second: DataSet) -> None:
+  """Refuses two targets of one name in one table that are not the same data.
+
+  Raises:
+    UserError: if split lists, public set, variant or notes differ.
+  """
+  if first is second:
+    return
+  known = [
+    (
+      splits.split_digest(d),
+      d.provenance.public,
+      d.provenance.variant,
+      *d.provenance.notes,
+    )
+    for d in (first, second)
+  ]
+  if known[0] != known[1]:
+    raise UserError(
+      f"two targets named {first.name!r} are not the same data (sha256 "
+      f"{known[0][0][:_DIGITS]} and {known[1][0][:_DIGITS]}); score these runs "
+      "apart, or give --target for all of them."
+    )
 
 
 def target_lines(targets: Iterable[DataSet]) -> list[str]:

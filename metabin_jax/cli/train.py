@@ -87,6 +87,7 @@ def run(argv: Sequence[str]) -> int:
       targets,
       {name: settings.describe(settings.from_config(config.eval))},
       {name: run_folder.describe_sources(sources)},
+      {name: outcome.step},
     )
     print(*provenance.lines(context), sep="\n", flush=True)
     # Without targets there is nothing to write: earlier scores stay.

@@ -8,8 +8,7 @@ import itertools
 import os
 from collections.abc import Iterable, Sequence
 
-from metabin_jax.data import splits
-from metabin_jax.data.public.registry import PUBLIC_SETS
+from metabin_jax.data import overlaps, splits
 from metabin_jax.data.records import UNKNOWN_CAMERA, DataSet, Fold, Record
 from metabin_jax.errors import UserError
 
@@ -85,12 +84,7 @@ def check_sources(
   if not datasets:
     raise UserError("no source data set is given; name at least one.")
   _reject_same_names(datasets)
-  for first, second in itertools.combinations(datasets, 2):
-    if _known_overlap(first, second):
-      raise UserError(
-        f"sources {first.name!r} and {second.name!r} are known to show the "
-        "same persons, who would count as different ones; leave one out."
-      )
+  overlaps.reject_among_sources(datasets)
   for dataset in datasets:
     if not dataset.train:
       raise UserError(
@@ -178,11 +172,7 @@ def check_targets(
       )
     _reject_equal_folds(target)
     for source in sources:
-      if _known_overlap(source, target):
-        raise UserError(
-          f"target {target.name!r} and source {source.name!r} are known to "
-          "show the same persons; test on persons that are not trained on."
-        )
+      overlaps.reject_source_of_target(source, target)
     _reject_shared(target, pids, files)
     reports += [
       _check_fold(target.name, fold, cross_camera) for fold in target.folds
@@ -190,27 +180,20 @@ def check_targets(
   return tuple(reports)
 
 
-def _known_overlap(first: DataSet, second: DataSet) -> bool:
-  """Whether public sets of other names show the same persons.
-
-  One set as source and target is compared person by person instead.
-  """
-  names = first.provenance.public, second.provenance.public
-  return any(
-    there in PUBLIC_SETS[here].overlaps
-    for here, there in (names, names[::-1])
-    if here in PUBLIC_SETS
-  )
-
-
 def _reject_equal_folds(target: DataSet) -> None:
   # A spread of 0 over "ten" folds is the sign of one fold read ten times.
   for first, second in itertools.combinations(target.folds, 2):
-    if splits.same_split(first, second):
+    # A public protocol draws persons anew for each fold; in data of one's own
+    # the same queries may be asked of other galleries.
+    same = splits.same_split(first, second)
+    if same or (
+      target.provenance.public and set(first.query) == set(second.query)
+    ):
       raise UserError(
         f"folds {first.name!r} and {second.name!r} of target {target.name!r} "
-        "have the same queries and gallery, so their mean would count one "
-        "split twice; correct its split lists or remove one of the folds."
+        f"have the same queries{' and gallery' if same else ''}, so their mean "
+        "would count one split twice; correct its split lists or remove one "
+        "of the folds."
       )
 
 

@@ -65,7 +65,12 @@ def find_folder(
 
 
 def describe(
-  folder: pathlib.Path, name: str, paths: Sequence[str], height: int, width: int
+  folder: pathlib.Path,
+  name: str,
+  paths: Sequence[str],
+  height: int,
+  width: int,
+  notes: Sequence[str] = (),
 ) -> None:
   """Writes `about.json`, by which a person can tell the folders apart."""
   about = {
@@ -74,6 +79,7 @@ def describe(
     "height_px": height,
     "width_px": width,
     "first_file": paths[0],
+    "notes": list(notes),
     "format": FORMAT_VERSION,
     **_decoder(),
   }

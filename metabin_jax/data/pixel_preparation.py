@@ -77,7 +77,17 @@ def prepare(
       paths = tuple(sorted({record.path for record in dataset.train}))
       folder = find_folder(root, paths, height, width)
       jobs.append(
-        _Job(dataset.name, paths, folder, height, width, workers, say, stopped)
+        _Job(
+          dataset.name,
+          paths,
+          folder,
+          height,
+          width,
+          workers,
+          say,
+          stopped,
+          dataset.provenance.notes,
+        )
       )
   parts = []
   try:
@@ -106,6 +116,7 @@ class _Job(NamedTuple):
   workers: int
   say: Callable[[str], None]
   stopped: Callable[[], bool]
+  notes: tuple[str, ...]
 
   @property
   def size(self) -> int:
@@ -123,7 +134,14 @@ class _Job(NamedTuple):
           return None
         # Anew: another process may have had the lock since.
         file = self._open() or self._create()
-        describe(self.folder, self.name, self.paths, self.height, self.width)
+        describe(
+          self.folder,
+          self.name,
+          self.paths,
+          self.height,
+          self.width,
+          self.notes,
+        )
         self._fill(file)
       if not file.finished.all():
         return None

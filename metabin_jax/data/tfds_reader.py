@@ -25,7 +25,7 @@ were chosen when it was prepared."""
 
 _INFO = "dataset_info.json"
 _FEATURES = ("image", "filename", "pid", "camid", "part", "role")
-# Written last: where it is, all images are.
+# Written last: where it is, all images were written, of the sizes it tells.
 _INDEX = "index.json"
 _IMAGES = "images"
 
@@ -37,7 +37,9 @@ def read_tfds(
 
   The first call writes the images to the cache folder and needs TFDS, and
   TensorFlow unless the files are ArrayRecord; a stopped call is continued by
-  the next one. Later calls need neither.
+  the next one. Later calls need neither. An image that is gone or has another
+  size than was written counts as not written; other bytes of the same size are
+  left to whoever reads the image.
 
   Args:
     folder: with `dataset_info.json`, for example ".../market1501/1.0.0".
@@ -93,17 +95,23 @@ def _unpacked_folder(folder: str) -> pathlib.Path:
 
 def _read_index(place: pathlib.Path) -> dict[str, Any] | None:
   """Returns what was unpacked before, None if not all of it is there."""
+  images = place / _IMAGES
   try:
     found = json.loads((place / _INDEX).read_text(encoding="utf-8"))
-  except FileNotFoundError:
+    metadata, items = found["metadata"], found["items"]
+    complete = isinstance(metadata["public"], str) and all(
+      len(row) == len(Item._fields[1:])
+      and extraction.size_of(f"{images}/{row[0]}") == size
+      for row, size in zip(items, found["sizes"], strict=True)
+    )
+  except (OSError, ValueError, KeyError, TypeError):
+    # Not there, cut off, or of an earlier version: unpacking mends it.
     return None
-  images = place / _IMAGES
-  complete = all(os.path.exists(f"{images}/{row[0]}") for row in found["items"])
   return found if complete else None
 
 
 def _unpack(folder: str, place: pathlib.Path) -> dict[str, Any]:
-  """Writes the images that are not there yet, then the index."""
+  """Writes the images that are not there unchanged, then the index."""
   builder = _open(folder)
   metadata = dict(builder.info.metadata or {})
   known = set(builder.info.features or ())
@@ -113,17 +121,26 @@ def _unpack(folder: str, place: pathlib.Path) -> dict[str, Any]:
       "these builders to prepare it, or describe other data by a manifest."
     )
   _public_set(folder, metadata["public"])
-  items = []
+  items: list[list[Any]] = []
+  sizes: list[int] = []
   for row in _rows(builder, folder):
     texts = [row[key].decode() for key in ("filename", "pid", "part", "role")]
     name, pid, part, role = texts
     target = _image_path(place, name)
-    if not target.exists():
-      _write(target, row["image"])
+    if not _holds(target, row["image"]):
+      extraction.write_file(target, row["image"])
     items.append([name, pid, int(row["camid"]), part, role])
-  found = {"metadata": metadata, "items": items}
-  _write(place / _INDEX, json.dumps(found).encode())
+    sizes.append(len(row["image"]))
+  found = {"metadata": metadata, "items": items, "sizes": sizes}
+  extraction.write_file(place / _INDEX, json.dumps(found).encode(), sync=True)
   return found
+
+
+def _holds(path: pathlib.Path, data: bytes) -> bool:
+  try:
+    return path.read_bytes() == data
+  except OSError:
+    return False
 
 
 def _open(folder: str) -> Any:
@@ -184,20 +201,3 @@ def _image_path(place: pathlib.Path, name: str) -> pathlib.Path:
       "TFDS data set again."
     )
   return pathlib.Path(place, _IMAGES, *parts)
-
-
-def _write(target: pathlib.Path, data: bytes) -> None:
-  """Writes a file that is complete or not there."""
-  part = target.with_name(f".{target.name}.part-{os.getpid()}")
-  try:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part.write_bytes(data)
-    os.replace(part, target)
-  except OSError as error:
-    raise UserError(
-      f"{target} cannot be written ({error.strerror or error}); make room "
-      "there, or set METABIN_CACHE to another folder, and run it again: it "
-      "continues."
-    ) from error
-  finally:
-    part.unlink(missing_ok=True)

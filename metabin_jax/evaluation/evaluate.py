@@ -83,8 +83,16 @@ def rank(
 
   Returns:
     The ranking.
+
+  Raises:
+    ValueError: for query expansion with another metric than cosine.
   """
   if settings.query_expansion:
+    if settings.metric != "cosine":
+      # Expanded queries have length 1, the gallery has not.
+      raise ValueError(
+        f"query expansion needs metric 'cosine', not {settings.metric!r}."
+      )
     query = query_expansion.expand_queries(
       query, gallery, settings.query_expansion
     )

@@ -100,6 +100,61 @@ def test_a_small_network_trains_and_is_scored(place, capsys):
     assert {row["ap"] for row in data["results"]} == {"trapezoid"}
     assert "euclidean, AP trapezoid, image and mirror image" in text
     assert {found["protocol"] for found in data["data"].values()} == {name}
+    assert data["steps"] == {"run": 2}
+
+  # What a flag says wins over what the protocol says.
+  words = [str(place / "run"), "--protocol=dualnorm", "--ap=mar", "--no-flip"]
+  assert main(["evaluate", *words, "--allow-partial"]) == 0
+  text = capsys.readouterr().out
+  assert "evaluation: protocol dualnorm, euclidean, AP mar\n" in text
+  assert "warning:" not in text
+  assert "mAP (mar)" in text
+
+
+def test_a_run_remembers_its_sources_when_they_are_gone(place, data, capsys):
+  importlib.import_module("miniatures.cuhk01").build(place)
+  sources = place / "sources"
+  sources.mkdir()
+  for name in ("cuhk02", "cuhk03"):
+    (sources / name).symlink_to(data / name)
+  specs = ",".join(
+    f"'{name}:{sources}/{name}?use=all&partial=allow'"
+    for name in ("cuhk02", "cuhk03")
+  )
+  assert (
+    train(
+      place,
+      "--config.model.backbone=resnet18",
+      "--config.model.width=0.125",
+      f"--config.data.sources=({specs},)",
+      "--config.data.targets=()",
+      "--config.data.batch_size=8",
+      "--config.meta.num_mtrain=1",
+      "--config.train.steps=1",
+    )
+    == 0
+  )
+  for name in ("cuhk02", "cuhk03"):
+    (sources / name).unlink()
+  evaluate = ["evaluate", str(place / "run"), "--allow-partial"]
+  capsys.readouterr()
+  assert main([*evaluate, f"--target=cuhk01:{place}"]) == 2
+  text = capsys.readouterr().err
+  assert "'cuhk01' and the source cuhk02 that was trained on are known" in text
+  scores = place / "scores.json"
+  target = f"--target=viper:{data}"
+  assert main([*evaluate, "--protocol=metabin"]) == 0
+  text = capsys.readouterr().out
+  assert "evaluation: protocol metabin, cosine" in text
+  assert "but this run was trained on cuhk02, cuhk03\n" in text
+  assert main([*evaluate, target, f"--json={scores}"]) == 0
+  text = capsys.readouterr().out
+  warning = "run: not checked for persons that were trained on: folder"
+  assert f"warning: {warning}" in text
+  assert "note on training: cuhk02 is partial" in text
+  found = json.loads(scores.read_text())["warnings"]
+  assert len(found) == 2
+  assert all(line.startswith(warning) for line in found)
 
 
 @pytest.mark.slow

@@ -54,9 +54,9 @@ def test_what_is_there(ask, root):
   assert status == 0
   assert said == ""
   assert rows(out) == {
-    "market1501": ("yes", f"{root}/Market-1501-v15.09.15"),
+    "market1501": ("folder", f"{root}/Market-1501-v15.09.15"),
     "dukemtmc": ("no", "DukeMTMC-reID, dukemtmc-reid/DukeMTMC-reID, ..."),
-    "viper": ("yes", f"{root}/VIPeR"),
+    "viper": ("folder", f"{root}/VIPeR"),
   }
   assert "taken down on 25 April 2019" in " ".join(out.split())
 
@@ -64,7 +64,7 @@ def test_what_is_there(ask, root):
 def test_the_default_root(ask, root, monkeypatch):
   monkeypatch.setenv("METABIN_DATA", str(root))
   _, out, _ = ask()
-  assert rows(out)["viper"][0] == "yes"
+  assert rows(out)["viper"][0] == "folder"
   monkeypatch.delenv("METABIN_DATA")
   monkeypatch.chdir(root)
   status, out, _ = ask()  # the folder "data", which need not be there
@@ -118,15 +118,17 @@ def test_a_protocol(ask, root, protocol, monkeypatch):
   assert status == 0
   assert list(rows(out)) == ["market1501", "viper"]
   assert "Duke" not in out
-  assert f"tiny can be run with the data in {root}" in out
+  assert f"tiny: all folders are there in {root}; --count looks inside" in out
+  assert "can be run" not in out
   status, out, _ = ask(root, "--protocol=tiny", "--count")
   assert status == 1
   assert " ".join(out.split()).count("is not the published data set") == 2
-  assert {there for there, _ in rows(out).values()} == {"yes"}
+  assert {there for there, _ in rows(out).values()} == {"folder"}
   assert f"tiny cannot be run with the data in {root}" in out
   known_sets.complete(monkeypatch, root, "market1501", "viper")
   status, out, _ = ask(root, "--protocol=tiny", "--count")
   assert status == 0
+  assert f"tiny can be run with the data in {root}" in out
 
 
 def test_a_protocol_with_a_missing_set(ask, root):
@@ -171,6 +173,24 @@ def test_split_lists_of_a_protocol(ask, root, tmp_path, protocol, monkeypatch):
   assert [p.name for p in folder.iterdir()] == ["viper-metabin.json"]
 
 
+def test_variants_have_files_of_their_own(ask, tmp_path, monkeypatch):
+  known_sets.build(tmp_path, "cuhk03")
+  made = protocols.Protocol(
+    "tiny",
+    "a title",
+    (),
+    tuple(f"cuhk03?type={t}&partial=allow" for t in ("detected", "labeled")),
+    "a description",
+  )
+  monkeypatch.setitem(protocols.PROTOCOLS, "tiny", made)
+  folder = tmp_path / "splits"
+  status, _, _ = ask(tmp_path, "--protocol=tiny", f"--save-splits={folder}")
+  assert status == 0
+  assert {path.name for path in folder.iterdir()} == {
+    f"cuhk03-{t}-images-{t}-standard.json" for t in ("detected", "labeled")
+  }
+
+
 def test_split_lists_that_cannot_be_made(ask, root, tmp_path, monkeypatch):
   known_sets.complete(monkeypatch, root, "viper")
   folder, file = tmp_path / "splits", tmp_path / "all.json"
@@ -181,6 +201,10 @@ def test_split_lists_that_cannot_be_made(ask, root, tmp_path, monkeypatch):
   faults = [s for s in json.loads(file.read_text())["splits"] if "fault" in s]
   assert len(faults) == 1
   assert "is not the published data set" in faults[0]["fault"]
+  # The message names this flag.
+  assert "--allow-partial" in faults[0]["fault"]
+  assert ask(root, f"--save-splits={folder}", "--allow-partial")[0] == 0
+  assert "market1501-standard.json" in {p.name for p in folder.iterdir()}
 
 
 def test_withdrawn_sets_need_the_flag(ask, root, tmp_path, monkeypatch):
@@ -223,7 +247,7 @@ def test_json_of_a_protocol(ask, root, tmp_path):
   file = tmp_path / "all.json"
   ask(root, "--protocol=market-to-duke", f"--json={file}")
   data = json.loads(file.read_text())["protocol"]
-  assert data["runs"] is False
+  assert (data["runs"], data["opened"]) == (False, False)
   assert data["missing"] == ["dukemtmc"]
   assert data["sources"] == ["market1501"]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import shutil
 import signal
 import types
 
+import known_sets
 import pytest
 import tiny_run
 
@@ -91,6 +93,19 @@ def test_words_on_public_data_sets_reach_the_reader(prepare, shop, monkeypatch):
     *data_options.apply(["market1501:m"], **words),
   ]
   assert opened[0] != opened[1]
+
+
+def test_notes_on_the_data_are_said_and_kept(prepare, shop, tmp_path):
+  known_sets.build(tmp_path, "dukemtmc")
+  flags = ("--allow-partial", "--i-have-a-licensed-copy")
+  status, _, said = prepare(f"dukemtmc:{tmp_path}", *SIZE, *flags)
+  assert status == 0
+  assert "note on training: dukemtmc is partial: train: expected" in said
+  assert "taken down on 25 April 2019" in said
+  (about,) = tmp_path.glob("cache/pixels/*/about.json")
+  notes = json.loads(about.read_text())["notes"]
+  assert [f"note on training: {note}" in said for note in notes] == [True] * 2
+  assert "note on training" not in prepare(shop, *SIZE)[2]
 
 
 def test_default_size(prepare, shop):

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from metabin_jax.cli import provenance
 from metabin_jax.data import splits
 from metabin_jax.data.records import DataSet, Fold, Provenance, Record
+from metabin_jax.errors import UserError
 
 QUERY = Record("/a/q.png", "viper/1", 0, "viper")
 GALLERY = Record("/a/g.png", "viper/1", 1, "viper")
@@ -54,3 +57,23 @@ def test_json_holds_the_whole_digest():
 def test_training_notes():
   sources = [{"name": "a", "notes": ["a is partial"]}, {"name": "b"}]
   assert provenance.source_lines(sources) == ["note on training: a is partial"]
+
+
+def test_two_targets_of_one_name_must_be_the_same_data():
+  provenance.reject_other_data(TARGET, dataclasses.replace(TARGET))
+  other = dataclasses.replace(TARGET, folds=TARGET.folds[:1])
+  complete = dataclasses.replace(
+    TARGET, provenance=dataclasses.replace(TARGET.provenance, notes=())
+  )
+  for changed in (other, complete):
+    with pytest.raises(UserError, match="two targets named 'viper' are not"):
+      provenance.reject_other_data(TARGET, changed)
+
+
+def test_warnings_and_steps():
+  context = provenance.Context(
+    [TARGET], {"a": "cosine"}, {"a": []}, {"a": 7}, ["a: not checked"]
+  )
+  assert provenance.lines(context)[-1] == "warning: a: not checked"
+  found = provenance.to_json(context)
+  assert (found["steps"], found["warnings"]) == ({"a": 7}, ["a: not checked"])

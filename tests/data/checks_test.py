@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import pytest
@@ -149,31 +150,6 @@ def test_shared_files_are_found_through_links(write_image, tmp_path):
   assert checks.check_targets([train], [good])[0].num_valid == 1
 
 
-def public(name, known, pids=("1", "2"), folds=()):
-  return DataSet(
-    name,
-    tuple(rec(f"{name}/{p}", c, name) for p in pids for c in (1, 2)),
-    folds,
-    Provenance(public=known),
-  )
-
-
-def test_two_sources_that_show_the_same_persons_are_refused():
-  """CUHK01 is the first pair of CUHK02."""
-  for names in (("cuhk01", "cuhk02"), ("cuhk02", "cuhk01")):
-    sources = [public(f"my-{name}", name) for name in names]
-    with pytest.raises(UserError, match="known to show the same persons"):
-      checks.check_sources(sources)
-
-
-def test_a_target_that_shows_persons_of_a_source_is_refused():
-  fold = Fold("test", (rec("c1/1", 1),), (rec("c1/1", 2),))
-  target = public("c1", "cuhk01", folds=(fold,))
-  with pytest.raises(UserError, match="'c1' and source 'c2' are known to show"):
-    checks.check_targets([public("c2", "cuhk02")], [target])
-  checks.check_targets([public("c2", "market1501")], [target])
-
-
 def test_folds_that_do_not_differ_are_refused():
   query, gallery = rec("t/1", 1), (rec("t/1", 2), rec("t/2", 2))
   first = Fold("1", (query,), gallery)
@@ -182,4 +158,9 @@ def test_folds_that_do_not_differ_are_refused():
   other = Fold("3", (query,), gallery[:1])
   with pytest.raises(UserError, match="folds '1' and '2' of target 't'"):
     checks.check_targets([], [DataSet("t", (), (first, again, other))])
-  assert len(checks.check_targets([], [DataSet("t", (), (first, other))])) == 2
+  own = DataSet("t", (), (first, other))
+  assert len(checks.check_targets([], [own])) == 2
+  # A public protocol draws other persons for each fold.
+  known = Provenance(public="ilids")
+  with pytest.raises(UserError, match="have the same queries, so"):
+    checks.check_targets([], [dataclasses.replace(own, provenance=known)])

@@ -100,10 +100,11 @@ def test_default_root(monkeypatch, tmp_path):
 
 
 def test_description(tmp_path):
-  describe(tmp_path, "shop", ["/x/a.png", "/x/b.png"], 8, 4)
+  describe(tmp_path, "shop", ["/x/a.png", "/x/b.png"], 8, 4, ("a note",))
   about = json.loads((tmp_path / "about.json").read_text())
   assert about["data_set"] == "shop"
   assert about["first_file"] == "/x/a.png"
+  assert about["notes"] == ["a note"]
   assert (about["images"], about["height_px"], about["width_px"]) == (2, 8, 4)
   assert [path.name for path in tmp_path.iterdir()] == ["about.json"]
 

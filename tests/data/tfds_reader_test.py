@@ -12,7 +12,7 @@ import pytest
 import toy_set
 
 from metabin_jax.data import pipeline, tfds_reader
-from metabin_jax.data.public import reading, registry
+from metabin_jax.data.public import extraction, reading, registry
 from metabin_jax.errors import UserError
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -72,7 +72,7 @@ def test_array_record_needs_no_tensorflow(root, tmp_path, monkeypatch):
 
 
 def test_continues_where_it_stopped(toy, cache, monkeypatch):
-  write, written = tfds_reader._write, []
+  write, written = extraction.write_file, []
 
   def stop_after_three(target, data):
     if len(written) == 3:
@@ -80,11 +80,11 @@ def test_continues_where_it_stopped(toy, cache, monkeypatch):
     written.append(target)
     write(target, data)
 
-  monkeypatch.setattr(tfds_reader, "_write", stop_after_three)
+  monkeypatch.setattr(extraction, "write_file", stop_after_three)
   with pytest.raises(KeyboardInterrupt):
     read(toy)
   before = {path: path.stat().st_mtime_ns for path in written}
-  monkeypatch.setattr(tfds_reader, "_write", write)
+  monkeypatch.setattr(extraction, "write_file", write)
   found = read(toy)
   assert len(prepared_sets.records(found)) == 9
   assert {path: path.stat().st_mtime_ns for path in written} == before
@@ -99,17 +99,94 @@ def test_lost_files_come_back(toy):
   assert path.read_bytes() == data
 
 
-def test_full_disk_leaves_no_part_of_a_file(toy, cache, monkeypatch):
-  def full(path, data):
-    with open(path, "wb") as file:
-      file.write(data[:3])
-    raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("length", [0, -1, None])
+def test_image_of_another_size_is_written_again(toy, length):
+  found = read(toy)
+  path = pathlib.Path(found.folds[0].gallery[0].path)
+  data = path.read_bytes()
+  path.write_bytes(data + b"0" if length is None else data[:length])
+  others = {
+    record.path: os.stat(record.path).st_mtime_ns
+    for record in prepared_sets.records(found)
+    if record.path != str(path)
+  }
+  assert read(toy) == found
+  assert path.read_bytes() == data
+  assert {p: os.stat(p).st_mtime_ns for p in others} == others
 
-  monkeypatch.setattr(pathlib.Path, "write_bytes", full)
-  with pytest.raises(UserError, match=r"No space left .*METABIN_CACHE"):
+
+def test_image_cut_short_before_the_index_was_written(toy, cache):
+  found = read(toy)
+  path = pathlib.Path(found.train[0].path)
+  data = path.read_bytes()
+  path.write_bytes(data[:-1])
+  next(cache.rglob("index.json")).unlink()
+  assert read(toy) == found
+  assert path.read_bytes() == data
+
+
+def cut_off(text):
+  return text[: len(text) // 2]
+
+
+def without(key):
+  def change(text):
+    found = json.loads(text)
+    del found[key]
+    return json.dumps(found).encode()
+
+  return change
+
+
+def with_less(key):
+  """Takes away the last of a list, or of its last row."""
+
+  def change(text):
+    found = json.loads(text)
+    last = found[key][-1]
+    (last if isinstance(last, list) else found[key]).pop()
+    return json.dumps(found).encode()
+
+  return change
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    cut_off,
+    without("metadata"),
+    without("items"),
+    without("sizes"),
+    with_less("sizes"),
+    with_less("items"),
+    lambda _: b"",
+    lambda _: b"[]",
+    lambda _: b"3",
+    lambda _: b"\xff",
+    lambda _: b'{"metadata": {}, "items": [], "sizes": []}',
+  ],
+)
+def test_index_that_cannot_be_read_counts_as_none(toy, cache, change):
+  found = read(toy)
+  index = next(cache.rglob("index.json"))
+  data = index.read_bytes()
+  index.write_bytes(change(data))
+  assert read(toy) == found
+  assert index.read_bytes() == data
+
+
+def test_only_the_index_is_synced(toy, monkeypatch):
+  synced = []
+  monkeypatch.setattr(os, "fsync", synced.append)
+  read(toy)
+  assert len(synced) == 1
+
+
+def test_cache_below_a_file(toy, tmp_path, monkeypatch):
+  (tmp_path / "file").touch()
+  monkeypatch.setenv("METABIN_CACHE", str(tmp_path / "file" / "cache"))
+  with pytest.raises(UserError, match=r"cannot be written \(Not a directory"):
     read(toy)
-  monkeypatch.undo()
-  assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
 def test_file_appears_when_it_is_complete(toy, cache, monkeypatch):

@@ -243,3 +243,8 @@ def test_place_decides_who_ranks(wide, monkeypatch):
   assert scored(wide, place="auto") == host
   assert scored(wide, place="host") == host
   assert used == ["host", "device", "host", "device", "host"]
+
+
+def test_query_expansion_is_of_directions_only(wide):
+  with pytest.raises(ValueError, match="metric 'cosine', not 'euclidean'"):
+    scored(wide, query_expansion=2, metric="euclidean")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from metabin_jax.data import folders, listing
 from metabin_jax.data.doctor import find_sets
+from metabin_jax.data.public import reading
 from metabin_jax.data.public.definition import PublicSet
 from metabin_jax.errors import UserError
 
@@ -66,7 +67,10 @@ def _guess_public(place: str, public_sets: Mapping[str, PublicSet]) -> str:
   # The authors' name of one set may be a lesser name of another.
   own.sort(key=lambda name: not _is_first_name(public_sets[name], place))
   for name in own:
-    if _has_images(public_sets[name], place):
+    # What the set's reader would take: "images" may lie in it.
+    if _has_images(
+      public_sets[name], reading.find_root(public_sets[name], place)
+    ):
       return name
   held = {n: find_sets.locate(s, [place]) for n, s in public_sets.items()}
   held = {name: folder for name, folder in held.items() if folder}

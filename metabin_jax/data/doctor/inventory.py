@@ -42,6 +42,7 @@ class Readiness:
     missing: reader names that are not found there.
     withdrawn: reader names that need a licensed copy.
     faults: why data sets that were found cannot be used, if they were opened.
+    opened: whether they were; else only their folders are known.
   """
 
   protocol: protocols.Protocol
@@ -49,10 +50,11 @@ class Readiness:
   missing: tuple[str, ...]
   withdrawn: tuple[str, ...]
   faults: tuple[str, ...] = ()
+  opened: bool = False
 
   @property
   def runs(self) -> bool:
-    """Whether nothing stands in the way."""
+    """Whether nothing that was looked at stands in the way."""
     return not self.missing and not self.faults
 
 
@@ -105,6 +107,7 @@ def check_protocol(
   *,
   open_sets: bool,
   licensed_copy: bool,
+  allow_partial: bool = False,
 ) -> Readiness:
   """Says whether a protocol can be run.
 
@@ -114,6 +117,7 @@ def check_protocol(
     publics: known sets by reader name.
     open_sets: whether to read the data sets as a run would.
     licensed_copy: whether withdrawn sets may be read.
+    allow_partial: whether sets that are not complete may be read.
 
   Raises:
     UserError: if there is no such protocol.
@@ -137,7 +141,7 @@ def check_protocol(
       if readers.parse_spec(spec).reader in missing:
         continue
       try:
-        readers.open_dataset(_licensed(spec, licensed_copy))
+        readers.open_dataset(_allowed(spec, licensed_copy, allow_partial))
       except UserError as error:
         faults.append(str(error))
   return Readiness(
@@ -146,6 +150,7 @@ def check_protocol(
     missing=tuple(missing),
     withdrawn=tuple(n for n in names if n in publics and publics[n].withdrawn),
     faults=tuple(dict.fromkeys(faults)),
+    opened=open_sets,
   )
 
 
@@ -171,18 +176,22 @@ def split_specs(entries: Sequence[Entry]) -> list[str]:
   return specs
 
 
-def open_test(spec: str, *, licensed_copy: bool) -> DataSet:
+def open_test(
+  spec: str, *, licensed_copy: bool, allow_partial: bool = False
+) -> DataSet:
   """Opens a data set whose split lists are wanted.
 
   Raises:
     UserError: if it cannot be opened.
   """
-  return readers.open_dataset(_licensed(spec, licensed_copy))
+  return readers.open_dataset(_allowed(spec, licensed_copy, allow_partial))
 
 
-def _licensed(spec: str, licensed_copy: bool) -> str:
+def _allowed(spec: str, licensed_copy: bool, allow_partial: bool) -> str:
   if licensed_copy:
-    return readers.add_option(spec, reading.LICENSED, "yes")
+    spec = readers.add_option(spec, reading.LICENSED, "yes")
+  if allow_partial:
+    spec = readers.add_option(spec, reading.PARTIAL, "allow")
   return spec
 
 
@@ -224,6 +233,7 @@ def readiness_json(readiness: Readiness) -> dict[str, Any]:
     "targets": list(protocol.targets),
     "root": readiness.root,
     "runs": readiness.runs,
+    "opened": readiness.opened,
     "missing": list(readiness.missing),
     "withdrawn": list(readiness.withdrawn),
     "faults": list(readiness.faults),

@@ -24,7 +24,7 @@ def format_entries(entries: Sequence[Entry], folders: Sequence[str]) -> str:
     names = entry.public.roots
     looked = ", ".join(names[:_NUM_NAMES])
     more = ", ..." if len(names) > _NUM_NAMES else ""
-    there = "yes" if entry.folder else "no"
+    there = "folder" if entry.folder else "no"
     if entry.fault:
       there = "unread" if entry.found is None else "differs"
     elif entry.found is not None:
@@ -104,6 +104,12 @@ def format_readiness(readiness: Readiness, entries: Sequence[Entry]) -> str:
     lines += wrap(
       f"needs --i-have-a-licensed-copy: {', '.join(readiness.withdrawn)}"
     )
-  verdict = "can be run" if readiness.runs else "cannot be run"
-  lines.append(f"{protocol.name} {verdict} with the data in {readiness.root}")
+  if readiness.runs and not readiness.opened:
+    lines.append(
+      f"{protocol.name}: all folders are there in {readiness.root}; --count "
+      "looks inside"
+    )
+  else:
+    verdict = "can be run" if readiness.runs else "cannot be run"
+    lines.append(f"{protocol.name} {verdict} with the data in {readiness.root}")
   return "\n".join(lines)

@@ -71,6 +71,8 @@ PKU_REID = PublicSet(
     "PKUv1a_128x48",
     "PKU-Reid/PKUv1a_128x48",
     "PKU-Reid-Dataset/PKUv1a_128x48",
+    "PKU-Reid/images",
+    "pku_reid/images",
     "PKU-Reid",
     "pku_reid",
     "images",

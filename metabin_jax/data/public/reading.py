@@ -122,6 +122,13 @@ def dataset_from_listing(
   splits = Splits("", "", ())
   if use == STANDARD:
     splits = _splits(public, found, chosen)
+    asked = options.get("protocol", splits.protocol)
+    if splits.protocol != asked:
+      raise UserError(
+        f"protocol={asked} of {name} was asked for, but the split lists "
+        f"{chosen['splits']} are of protocol {splits.protocol}; leave one of "
+        "protocol and splits out."
+      )
     lost = _lost(found, splits)
     if lost and not partial:
       raise UserError(

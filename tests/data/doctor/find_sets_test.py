@@ -46,3 +46,28 @@ def test_published_counts():
 def test_every_parser_has_its_counts():
   for public in PUBLIC_SETS.values():
     assert find_sets.expected_counts(public), public.name
+
+
+@pytest.mark.parametrize(
+  ("name", "folder", "inside", "there"),
+  [
+    ("cuhk_sysu", "dataset", "a.png", False),
+    ("cuhk_sysu", "dataset", "train/0001_c1_1.jpg", False),
+    ("cuhk_sysu", "dataset", "cropped_image/a.png", True),
+    ("cuhk_sysu", "dataset", "cropped_images/a.jpg", True),
+    ("cuhk_sysu", "dataset", "Image/SSM/s1.jpg", True),
+    ("cuhk_sysu", "CUHK-SYSU", "a.png", True),
+    ("pku_reid", "images", "1.png", False),
+    ("pku_reid", "images", "001/001_01_1.png", False),
+    ("pku_reid", "images", "001_01_1.png", True),
+    ("pku_reid", "PKU-Reid", "1.png", True),
+  ],
+)
+def test_names_that_say_nothing_need_content(
+  touch, name, folder, inside, there
+):
+  root = touch(f"{folder}/{inside}", f"{folder}/readme.txt")
+  place = f"{root}/{folder}"
+  for start in (root, place):
+    found = find_sets.locate(PUBLIC_SETS[name], [start])
+    assert found == (place if there else "")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+
 import known_sets
 import pytest
 
@@ -79,3 +81,11 @@ def test_a_name_alone_makes_no_public_set(touch, monkeypatch):
   known_sets.only(monkeypatch, "viper", "market1501")
   root = touch("viper/anna/a.jpg", "viper/ben/b.jpg")
   assert guess_spec(f"{root}/viper", PUBLIC_SETS) == f"folder:{root}/viper"
+
+
+def test_a_set_whose_images_lie_one_folder_below(tmp_path):
+  root = importlib.import_module("miniatures.pku_reid").build(tmp_path)
+  (tmp_path / "pku_reid").mkdir()
+  root.rename(tmp_path / "pku_reid" / "images")
+  place = str(tmp_path / "pku_reid")
+  assert guess_spec(place, PUBLIC_SETS) == f"pku_reid:{place}"

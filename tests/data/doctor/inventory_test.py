@@ -86,9 +86,12 @@ def check(*folders, open_sets=False, licensed_copy=False):
 def test_a_protocol_that_can_be_run(root, protocol, monkeypatch):
   ready = check(root)
   assert ready.runs
+  assert not ready.opened
   assert ready.withdrawn == ("dukemtmc",)
   known_sets.complete(monkeypatch, root, *SETS)
-  assert check(root, open_sets=True, licensed_copy=True).runs
+  ready = check(root, open_sets=True, licensed_copy=True)
+  assert ready.runs
+  assert ready.opened
   ready = check(root, open_sets=True)
   assert not ready.runs
   assert len(ready.faults) == 1

@@ -54,10 +54,12 @@ def test_extraction_continues(miniature, cache):
   items = list_items(archived).items
   times = {item.path: os.stat(item.path).st_mtime_ns for item in items}
   os.unlink(items[5].path)
+  os.truncate(items[2].path, 20)
   assert list_items(archived).items == items
   again = {item.path: os.stat(item.path).st_mtime_ns for item in items}
   assert [path for path in times if times[path] != again[path]] == [
-    items[5].path
+    items[2].path,
+    items[5].path,
   ]
 
 

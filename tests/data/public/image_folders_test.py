@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pathlib
 import re
+import shutil
 
 import pytest
 
 from metabin_jax.data.public import image_folders
+from metabin_jax.data.public.registry import PUBLIC_SETS
 from metabin_jax.errors import UserError
 
 NAME = re.compile(r"(?P<pid>\d+)_(?P<cam>\d)\.png")
@@ -55,3 +57,18 @@ def test_a_missing_folder_is_named(touch):
 def test_present(touch):
   root = touch("c/d/1_1.png", "e")
   assert image_folders.present(root, ("c/d", "e", "c")) == ("c/d", "c")
+
+
+@pytest.mark.parametrize("name", PUBLIC_SETS)
+def test_a_file_of_the_system_beside_the_images(name, miniature, tmp_path):
+  public = PUBLIC_SETS[name]
+  module = public.list_items.__module__.rpartition(".")[2]
+  variant = "metabin" if name == "cuhk_sysu" else ""
+  root = tmp_path / "copy"
+  shutil.copytree(miniature(module, variant), root)
+  options = {key: values[0] for key, values in public.options.items()}
+  before = public.list_items(str(root), options)
+  assert before.items
+  for folder in {pathlib.Path(item.path).parent for item in before.items}:
+    (folder / "Thumbs.db").write_bytes(b"\0")
+  assert public.list_items(str(root), options) == before

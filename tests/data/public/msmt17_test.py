@@ -72,6 +72,8 @@ def test_grammar_refuses(name):
     ("0000_c0_0000.jpg", None),
     ("0000_000_16_0303morning_0015_0.jpg", None),
     ("0000_c1.jpg", None),
+    ("-0001_c1_0000.jpg", None),
+    ("-0001_000_07_0303morning_0015_0.jpg", None),
   ],
 )
 def test_names_of_the_repack(name, camera):

@@ -89,3 +89,13 @@ def test_nothing_is_written(root, files_below, as_published):
   before = files_below(root)
   read(root)
   assert files_below(root) == before
+
+
+@pytest.mark.parametrize("above", ["", "pku_reid", "pku_reid/images"])
+def test_images_may_lie_in_a_folder_of_their_own(
+  root, as_published, tmp_path, above
+):
+  """data/pku_reid/images: named by each of the three."""
+  shutil.copytree(root, tmp_path / "pku_reid" / "images")
+  (fold,) = read(tmp_path / above).folds
+  assert len(fold.query) == 64

@@ -178,3 +178,12 @@ def test_file_that_is_no_json(tmp_path):
   path.write_text("{")
   with pytest.raises(UserError, match=r"f.json cannot be read as JSON"):
     split_files.read_json(str(path))
+
+
+def test_a_saved_file_of_another_protocol_than_asked_for(miniature, tmp_path):
+  root = miniature("viper")
+  path = save(read(viper.VIPER, root, protocol="dualnorm"), tmp_path / "s.json")
+  with pytest.raises(UserError, match="are of protocol dualnorm; leave one"):
+    read(viper.VIPER, root, splits=path, protocol="metabin")
+  again = read(viper.VIPER, root, splits=path, protocol="dualnorm")
+  assert again.provenance.protocol == "dualnorm"

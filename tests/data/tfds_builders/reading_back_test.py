@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import zlib
 
 import numpy as np
 import prepared_sets
@@ -9,7 +11,7 @@ import pytest
 import toy_set
 from miniatures import pku_reid as pku_miniature
 
-from metabin_jax.data import images, manifest, splits, tfds_reader
+from metabin_jax.data import images, manifest, readers, splits, tfds_reader
 from metabin_jax.data.public import definition, pku_reid, reading, registry
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation import evaluate
@@ -134,14 +136,21 @@ def write_manifest(dataset, path):
       writer.writerow([r.path, pid, r.camid, r.domain, split, fold])
 
 
-def mean_colours(part):
-  return np.stack(
-    [images.load_image(r.path, 16, 8).mean(axis=(0, 1)) for r in part]
-  )
+def noisy_colours(part):
+  """Mean colours, with noise from the pixels: persons are mixed up."""
+  rows = []
+  for record in part:
+    image = images.load_image(record.path, 16, 8)
+    noise = np.random.default_rng(zlib.crc32(image.tobytes())).normal(size=3)
+    rows.append(image.mean(axis=(0, 1)) + 30 * noise)
+  return np.stack(rows)
 
 
-def one_result(public, builder, root, folder):
-  """Scores a data set as three readers see it."""
+def one_result(public, builder, root, folder, others=()):
+  """Scores a data set as three readers see it, and as others do.
+
+  Returns the digest of the three, and the result of all.
+  """
   parser = reading.read_public(public, str(root), name="same", options={})
   write_manifest(parser, folder / "manifest.csv")
   listed = manifest.read_manifest(str(folder / "manifest.csv"), name="same")
@@ -150,17 +159,29 @@ def one_result(public, builder, root, folder):
   digests = {splits.split_digest(d) for d in (parser, listed, found)}
   assert len(digests) == 1
   results = [
-    evaluate.evaluate_target(dataset.folds, mean_colours)
-    for dataset in (parser, listed, found)
+    evaluate.evaluate_target(dataset.folds, noisy_colours)
+    for dataset in (parser, listed, found, *others)
   ]
-  assert results[0] == results[1] == results[2]
+  assert all(result == results[0] for result in results)
   assert 0 < results[0]["mAP"] <= 1
+  return digests.pop(), results[0]
 
 
 @pytest.mark.parametrize("name", ["TOY", "TOY_LISTS"])
 def test_parser_manifest_and_tfds_give_one_result(root, tmp_path, name):
   builder = prepared_sets.builder_of(name)
   one_result(getattr(toy_set, name), builder, root, tmp_path)
+
+
+def persons_folder(root, folder):
+  """Copies PKU-Reid to query/<pid>/ and gallery/<pid>/; returns the folder."""
+  for path in root.glob("*.png"):
+    pid, camera, orientation = path.stem.split("_")
+    part = {"01": "query", "02": "gallery"}[camera]
+    target = folder / part / pid / f"{pid}_c{int(camera)}_{orientation}.png"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target)
+  return folder
 
 
 def test_pku_reid_gives_one_result(tmp_path, monkeypatch):
@@ -171,4 +192,23 @@ def test_pku_reid_gives_one_result(tmp_path, monkeypatch):
   numbers = definition.tally(found.items)
   monkeypatch.setattr(pku_reid, "EXPECTED", numbers)
   assert numbers["query"].pids == 8
-  one_result(pku_reid.PKU_REID, BUILDERS["pku_reid"], root, tmp_path)
+  market = readers.open_dataset(
+    f"market:{root}?query_cameras=1&gallery_cameras=2&name=same"
+  )
+  by_person = readers.open_dataset(
+    f"folder:{persons_folder(root, tmp_path / 'persons')}?name=same"
+  )
+  digest, result = one_result(
+    pku_reid.PKU_REID,
+    BUILDERS["pku_reid"],
+    root,
+    tmp_path,
+    others=(market, by_person),
+  )
+  assert result["mAP"] < 0.9
+  assert splits.split_digest(market) == digest
+  # The files have other names, but persons and cameras are the same.
+  for fold in (*market.folds, *by_person.folds):
+    for part, camera in ((fold.query, 1), (fold.gallery, 2)):
+      assert {record.camid for record in part} == {camera}
+      assert len(part) == 8 * 8
