@@ -157,7 +157,7 @@ def assert_same_run(first, second) -> None:
   for score in scores:  # what stands below the folder's name
     for row in score["results"]:
       del row["method"]
-    for key in ("evaluation", "training"):
+    for key in ("evaluation", "training", "steps"):
       (score[key],) = score[key].values()
   assert scores[0] == scores[1]
 
