@@ -99,14 +99,12 @@ def target_lines(targets: Iterable[DataSet]) -> list[str]:
   """
   targets = list(targets)
   lines = []
-  for target in targets:
-    known = target.provenance
-    variant = f" variant={known.variant}" if known.variant else ""
-    origin = f" ({known.origin})" if known.origin else ""
+  for name, known in target_json(targets).items():
+    variant = f" variant={known['variant']}" if known["variant"] else ""
+    origin = f" ({known['origin']})" if known["origin"] else ""
     lines.append(
-      f"{target.name}: protocol={known.protocol or 'own'}{variant} "
-      f"folds={len(target.folds)} "
-      f"sha256={splits.split_digest(target)[:_DIGITS]}{origin}"
+      f"{name}: protocol={known['protocol']}{variant} folds={known['folds']} "
+      f"sha256={known['sha256'][:_DIGITS]}{origin}"
     )
   notes = dict.fromkeys(n for t in targets for n in t.provenance.notes)
   return lines + [f"note: {note}" for note in notes]
@@ -116,6 +114,7 @@ def source_lines(sources: Sequence[Mapping[str, Any]]) -> list[str]:
   """The notes on the data that a run was trained on.
 
   Args:
+    sources: `sources` of the run's description.
 
   Returns:
     Lines "note on training: ...".

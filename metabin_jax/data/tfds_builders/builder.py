@@ -30,6 +30,7 @@ class ReidConfig(tfds.core.BuilderConfig):
   allow_partial: bool = False
 
 
+# The base class takes `skip_registration`, which mypy does not see.
 class ReidBuilder(  # type: ignore[call-arg]
   tfds.core.GeneratorBasedBuilder, skip_registration=True
 ):

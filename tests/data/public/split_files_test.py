@@ -21,11 +21,11 @@ SETS = {
   for public in (viper.VIPER, prid.PRID, grid.GRID, ilids.ILIDS)
 }
 LISTING = Listing(
-  "/root",
+  "/photos",
   (
-    Item("/root/a/1.png", "a/1.png", "1", 1, "a"),
-    Item("/root/b/1.png", "b/1.png", "1", 2, "b"),
-    Item("/root/b/2.png", "b/2.png", "2", 2, "b"),
+    Item("/photos/a/1.png", "a/1.png", "1", 1, "a"),
+    Item("/photos/b/1.png", "b/1.png", "1", 2, "b"),
+    Item("/photos/b/2.png", "b/2.png", "2", 2, "b"),
   ),
   {},
 )
@@ -92,7 +92,7 @@ def test_names_come_from_the_labels():
 
 
 def test_image_that_is_missing_is_named():
-  listing = Listing("/root", LISTING.items[:1], {})
+  listing = Listing("/photos", LISTING.items[:1], {})
   found = split_files.read_saved(saved(), "f.json", listing, "viper")
   assert found.folds[0].gallery == ("1.png (person 1, camera 2)",)
 
@@ -125,7 +125,7 @@ def test_saved_lists_of_another_form(changes):
   ["1.png", "/elsewhere/1.png", "C:\\data\\1.png", ["/x/1.png", 1, 0]],
 )
 def test_named_files_lie_elsewhere(row):
-  listing = Listing("/root", LISTING.items[1:], {})
+  listing = Listing("/photos", LISTING.items[1:], {})
   data = [{"train": [], "query": [row], "gallery": ["2.png", "3.png"]}]
   assert split_files.read_named(data, "f.json", listing) == (
     ("1", ("b/1.png",), ("b/2.png", "3.png")),
