@@ -47,12 +47,17 @@ def get_config() -> config_dict.ConfigDict:
   config.model.backbone = "mobilenetv2"
   # Channel multiplier; the paper's MobileNetV2 has 1.4 (Sec. 4.1).
   config.model.width = 1.4
+  # Stride of the last down-sampling stage: 1, or 2 as for ImageNet.
+  config.model.last_stride = 1
   # "bin" (MetaBIN, Eq. 1), "bin_shared" (one affine map), "bin_half", "bn",
   # "in".
   config.model.norm = "bin"
   # "float32" or "bfloat16": computation; parameters, moments and losses are
   # float32 in both.
   config.model.dtype = "float32"
+  # Python files, or importable modules, that register further norm arms and
+  # backbones (WORKSPACE.md, "How to add"); files from the working directory.
+  config.model.plugins = ()
 
   config.data = config_dict.ConfigDict()
   # READER:PATH[?key=value]; readers: manifest, folder, market, synthetic, tfds,
@@ -67,7 +72,9 @@ def get_config() -> config_dict.ConfigDict:
   # K images of each person.
   config.data.instances = 4
   # "identity": persons drawn from all domains together (released code);
-  # "balanced": the same number of persons from each domain (paper, Sec. 4.1).
+  # "balanced": the same number of persons from each domain (paper, Sec. 4.1);
+  # "shuffle": single images of all domains, each once an epoch (method "joint"
+  # without losses on pairs; `instances` is not used).
   config.data.sampler = config_dict.placeholder(str)
   # "array": Pillow and threads; "tf": tf.data (needs the extra `data`).
   config.data.loader = "array"
@@ -104,16 +111,28 @@ def get_config() -> config_dict.ConfigDict:
   config.loss.scatter_normalize = config_dict.placeholder(bool)
 
   config.optim = config_dict.ConfigDict()
+  # "sgd"; "amsgrad": betas 0.9 and 0.999, as PyTorch writes it (no momentum).
+  config.optim.optimizer = "sgd"
   config.optim.lr = 0.01
+  # Factors of the learning rate: of biases, and of the classifier.
   config.optim.bias_factor = 2.0
+  config.optim.classifier_factor = 1.0
   config.optim.momentum = 0.9
+  # "sgd": Nesterov's momentum.
+  config.optim.nesterov = False
   # On every parameter but rho.
   config.optim.weight_decay = 5e-4
   config.optim.warmup_epochs = 10.0
   # Learning rate at iteration 0, as a fraction of `lr`.
   config.optim.warmup_factor = config_dict.placeholder(float)
+  # After warm-up: "multistep", times `decay` at each of the milestones;
+  # "cosine", down to 0 at `train.epochs`.
+  config.optim.schedule = "multistep"
   config.optim.milestones_epochs = (40.0, 70.0)
   config.optim.decay = 0.1
+  # method "joint": epochs at the start that move the classifier alone, under a
+  # network in evaluation mode (torchreid's `fixbase_epoch`).
+  config.optim.classifier_only_epochs = 0.0
   # gamma: learning rate of rho, constant, plain SGD.
   config.optim.rho_lr = 0.1
   # method "joint": let the base loss move rho too (end-to-end BIN baseline).
@@ -165,6 +184,9 @@ def get_config() -> config_dict.ConfigDict:
   config.eval.fprs = (1e-4, 1e-3, 1e-2)
   # Embed image and mirrored image, sum, L2-normalize (not in the paper).
   config.eval.flip = False
+  # Batch norm statistics of the target in place of the sources', for each fold:
+  # "none", "gallery" (its gallery images) or "all" (its queries too).
+  config.eval.adapt_bn = "none"
   # k-reciprocal re-ranking (Zhong et al., CVPR 2017; not in the paper).
   config.eval.rerank = False
   config.eval.rerank_k1 = 20

@@ -58,11 +58,11 @@ def run(argv: Sequence[str]) -> int:
   folders = [pathlib.Path(name) for name in args.runs]
   names = _names(folders)
   # Late imports: help and mistakes in flags should not wait for JAX.
-  from metabin_jax.cli import compilation_cache, provenance
+  from metabin_jax.cli import provenance
   from metabin_jax.data import checks, overlaps, readers
   from metabin_jax.evaluation import settings
   from metabin_jax.evaluation.table import Row, format_table
-  from metabin_jax.runtime import scoring
+  from metabin_jax.runtime import compilation_cache, scoring
 
   compilation_cache.enable()
   open_dataset = functools.cache(readers.open_dataset)

@@ -16,6 +16,7 @@ COMMANDS = {
   "check-data": ("metabin_jax.cli.check_data", "say what is in data sets"),
   "datasets": ("metabin_jax.cli.datasets", "list public data sets"),
   "prepare": ("metabin_jax.cli.prepare", "resize training images once"),
+  "figures": ("metabin_jax.cli.figures", "draw what runs have learned"),
 }
 FAILED = 1
 USER_MISTAKE = 2

@@ -37,11 +37,17 @@ def run(argv: Sequence[str]) -> int:
     return 0
   config, workdir, json_file, allowed = _parse(argv)
   # Late imports: help and mistakes in flags should not wait for JAX.
-  from metabin_jax.cli import compilation_cache, provenance
+  from metabin_jax.cli import provenance
   from metabin_jax.data import checks, readers
   from metabin_jax.evaluation import settings
   from metabin_jax.evaluation.table import Row, format_table
-  from metabin_jax.runtime import loop, resolve, run_folder, scoring
+  from metabin_jax.runtime import (
+    compilation_cache,
+    loop,
+    resolve,
+    run_folder,
+    scoring,
+  )
 
   for key in ("sources", "targets"):
     specs = getattr(config.data, key)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from metabin_jax.data import augment, sampling
+from metabin_jax.data import augment, sampling, shuffling
 from metabin_jax.data.pool import Pool, create_pool
 from metabin_jax.data.records import Record
 from metabin_jax.errors import UserError
@@ -155,6 +155,7 @@ def make_batch_plan(
   augmentation: augment.AugmentConfig | None = None,
   first_base_updates: int = 10,
   balanced: bool = False,
+  shuffled: bool = False,
 ) -> BatchPlan:
   """Makes the plan of a training run.
 
@@ -169,18 +170,22 @@ def make_batch_plan(
     augmentation: random changes; None for flip and padded crop.
     first_base_updates: base batches of iteration 0.
     balanced: equal shares of all domains in base batches too.
+    shuffled: single images in base batches, in place of K of each person.
 
   Raises:
     UserError: if the sizes do not fit the images.
   """
   pool = create_pool(records)
-  base = sampling.make_base_plan(
-    pool,
-    batch_size=batch_size,
-    instances=instances,
-    seed=seed,
-    balanced=balanced,
-  )
+  if shuffled:
+    base = shuffling.make_plan(pool, batch_size=batch_size, seed=seed)
+  else:
+    base = sampling.make_base_plan(
+      pool,
+      batch_size=batch_size,
+      instances=instances,
+      seed=seed,
+      balanced=balanced,
+    )
   meta = None
   if num_mtrain is not None:
     meta = sampling.make_meta_plan(

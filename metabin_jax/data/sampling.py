@@ -7,14 +7,12 @@ dealt block by block; a block depends on (seed, block number) only.
 
 from __future__ import annotations
 
-import collections
-import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from metabin_jax.data import chunks, seeding
+from metabin_jax.data import blocks, chunks, seeding
 from metabin_jax.data.pool import Pool, create_pool
 from metabin_jax.errors import UserError
 
@@ -28,9 +26,6 @@ __all__ = [
   "make_base_plan",
   "make_meta_plan",
 ]
-
-# A run reads blocks in order; neighbours are wanted while it prefetches.
-_CACHED_BLOCKS = 3
 
 
 class MetaIndices(NamedTuple):
@@ -117,7 +112,7 @@ def make_base_plan(
     random = seeding.generator(seed, "sampling/base", block)
     return _deal_block(groups, instances, share, draws, random)
 
-  return _blockwise(make_block, draws)
+  return blocks.in_blocks(make_block, draws)
 
 
 def make_meta_plan(
@@ -169,7 +164,7 @@ def make_meta_plan(
     random = seeding.generator(seed, "sampling/meta", block)
     return _deal_block(groups, instances, share, draws, random)
 
-  batches = _blockwise(make_block, draws)
+  batches = blocks.in_blocks(make_block, draws)
 
   def plan(step: int) -> MetaIndices:
     by_domain = batches(step).reshape(num_domains, -1)
@@ -209,26 +204,6 @@ def _deal_block(
   ).reshape(draws, -1)
   block.flags.writeable = False  # handed out from a cache
   return block
-
-
-def _blockwise(make_block: Callable[[int], np.ndarray], draws: int) -> BasePlan:
-  """Returns plan(draw) that makes blocks when needed and keeps the latest."""
-  cache: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
-  lock = threading.Lock()
-
-  def plan(draw: int) -> np.ndarray:
-    if draw < 0:
-      raise ValueError(f"draw is {draw}, want a number >= 0.")
-    block, row = divmod(draw, draws)
-    with lock:
-      if block not in cache:
-        cache[block] = make_block(block)
-      cache.move_to_end(block)
-      if len(cache) > _CACHED_BLOCKS:
-        cache.popitem(last=False)
-      return cache[block][row]
-
-  return plan
 
 
 def _check_batch(batch_size: int, instances: int) -> None:

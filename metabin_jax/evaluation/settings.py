@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+_ADAPTED_TO = {"gallery": "the gallery", "all": "queries and gallery"}
+
 
 class Settings(NamedTuple):
   """The keys of the configuration's section `eval`, but for the batch size.
@@ -16,6 +18,8 @@ class Settings(NamedTuple):
     fprs: false positive rates in (0, 1) at which to give the true positive
       rate.
     flip: embeddings are those of `extract.make_embedder(..., flip=True)`.
+    adapt_bn: whose batch norm statistics the embeddings are made with, one of
+      `adabn.IMAGES`.
     rerank: re-rank, see `rerank.make_reranked_distances`.
     rerank_k1: its k1.
     rerank_k2: its k2.
@@ -30,6 +34,7 @@ class Settings(NamedTuple):
   ap: str = "interpolation-free"
   fprs: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
   flip: bool = False
+  adapt_bn: str = "none"
   rerank: bool = False
   rerank_k1: int = 20
   rerank_k2: int = 6
@@ -59,6 +64,8 @@ def describe(settings: Settings) -> str:
     parts.append("matches by the same camera count")
   if settings.flip:
     parts.append("image and mirror image")
+  if settings.adapt_bn != "none":
+    parts.append(f"batch norm adapted to {_ADAPTED_TO[settings.adapt_bn]}")
   if settings.query_expansion:
     parts.append(f"queries expanded by {settings.query_expansion}")
   if settings.rerank:

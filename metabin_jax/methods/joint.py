@@ -30,6 +30,7 @@ def make_base_step(
   *,
   tx_balance: optax.GradientTransformation | None = None,
   bias_factor: float = 2.0,
+  classifier_factor: float = 1.0,
 ) -> Step:
   """Binds one ordinary update.
 
@@ -41,6 +42,7 @@ def make_base_step(
     tx_balance: optimizer of rho for the end-to-end BIN baselines; None keeps
       rho constant (MetaBIN's base step, and arms without rho).
     bias_factor: learning-rate factor of biases.
+    classifier_factor: further learning-rate factor of the classifier.
 
   Returns:
     step(state, batch) -> (state, metrics), pure and not yet jitted. It moves
@@ -85,6 +87,7 @@ def make_base_step(
       state.params,
       learning_rate,
       bias_factor,
+      classifier_factor,
     )
     state = state.replace(
       params=params, opt_params=opt_params, batch_stats=batch_stats

@@ -1,4 +1,4 @@
-"""Schedules and optimizers of the published recipe.
+"""Schedules and optimizers of the published recipes.
 
 Schedules are functions of the iteration, not of the number of optimizer
 updates: the ten base updates of the first iteration share one learning rate.
@@ -13,8 +13,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from metabin_jax.methods import amsgrad
+
 PyTree = Any
 FROZEN = ("neck", "bn_bias")
+CLASSIFIER = "classifier"
+OPTIMIZERS = ("sgd", "amsgrad")
+SCHEDULES = ("multistep", "cosine")
 
 
 def warmup_multistep(
@@ -42,10 +47,36 @@ def warmup_multistep(
   stairs = optax.piecewise_constant_schedule(
     peak, {int(step): decay for step in milestones_steps}
   )
+  return _with_warmup(stairs, warmup_steps, warmup_factor)
+
+
+def warmup_cosine(
+  peak: float, *, warmup_steps: int, warmup_factor: float, total_steps: int
+) -> optax.Schedule:
+  """Linear warm-up times half a cosine wave: peak (1 + cos(pi i / n)) / 2.
+
+  Args:
+    peak: value of the wave at iteration 0.
+    warmup_steps: iterations in which a factor rises from `warmup_factor` to 1;
+      0 for none.
+    warmup_factor: that factor at iteration 0.
+    total_steps: n, the iteration from which the rate is 0.
+
+  Returns:
+    Schedule: iteration -> learning rate.
+
+  Source: torch `CosineAnnealingLR`, OSNet-AIN's schedule.
+  Differs: torchreid steps it once an epoch; this one moves every iteration.
+  """
+  wave = optax.cosine_decay_schedule(peak, total_steps)
+  return _with_warmup(wave, warmup_steps, warmup_factor)
+
+
+def _with_warmup(schedule, warmup_steps, warmup_factor):
   if warmup_steps <= 0:
-    return stairs
+    return schedule
   rise = optax.linear_schedule(warmup_factor, 1.0, warmup_steps)
-  return lambda step: rise(step) * stairs(step)
+  return lambda step: rise(step) * schedule(step)
 
 
 def triangular_cycle(
@@ -109,43 +140,65 @@ def make_beta_schedule(
 
 
 def make_params_tx(
-  *, momentum: float = 0.9, weight_decay: float = 5e-4
+  *,
+  momentum: float = 0.9,
+  weight_decay: float = 5e-4,
+  optimizer: str = "sgd",
+  nesterov: bool = False,
 ) -> optax.GradientTransformation:
-  """SGD as PyTorch writes it, without the learning rate.
+  """An optimizer as PyTorch writes it, without the learning rate.
 
-  Weight decay joins the gradient before the momentum buffer, and the learning
-  rate multiplies what leaves it; `apply_params` does the latter.
+  Weight decay joins the gradient before anything else, and the learning rate
+  multiplies what leaves the transform; `apply_params` does the latter.
 
   Args:
-    momentum: in [0, 1).
+    momentum: of "sgd", in [0, 1).
     weight_decay: applied to every parameter, norm layers included; rho is not
       among them.
+    optimizer: "sgd", or "amsgrad" with betas 0.9 and 0.999, epsilon 1e-8.
+    nesterov: "sgd" looks ahead: gradient + momentum x buffer leaves it.
 
   Returns:
     An optax transform.
+
+  Raises:
+    ValueError: for another optimizer, or Nesterov's momentum without "sgd" or
+      without momentum.
   """
-  return optax.chain(
-    optax.add_decayed_weights(weight_decay), optax.trace(momentum)
+  if optimizer not in OPTIMIZERS:
+    raise ValueError(f"optimizer is {optimizer!r}, want one of {OPTIMIZERS}.")
+  if nesterov and (optimizer != "sgd" or momentum == 0):
+    raise ValueError("nesterov is for optimizer 'sgd' with momentum above 0.")
+  scale = (
+    amsgrad.scale_by_amsgrad()
+    if optimizer == "amsgrad"
+    else optax.trace(momentum, nesterov)
   )
+  return optax.chain(optax.add_decayed_weights(weight_decay), scale)
 
 
-def rate_factors(params: PyTree, bias_factor: float = 2.0) -> PyTree:
+def rate_factors(
+  params: PyTree, bias_factor: float = 2.0, classifier_factor: float = 1.0
+) -> PyTree:
   """Learning-rate factor of every parameter.
 
   Args:
     params: the parameter tree.
     bias_factor: factor of biases (reference: 2).
+    classifier_factor: further factor of the classifier.
 
   Returns:
     The same tree of floats: `bias_factor` where the name ends in "bias", 0 for
-    the frozen bias of the BNNeck, 1 elsewhere.
+    the frozen bias of the BNNeck, 1 elsewhere; times `classifier_factor` for
+    the classifier.
   """
 
   def factor(path, _):
     names = tuple(entry.key for entry in path)
     if names == FROZEN:
       return 0.0
-    return bias_factor if names[-1].endswith("bias") else 1.0
+    own = bias_factor if names[-1].endswith("bias") else 1.0
+    return own * classifier_factor if names[0] == CLASSIFIER else own
 
   return jax.tree_util.tree_map_with_path(factor, params)
 
@@ -157,22 +210,24 @@ def apply_params(
   params: PyTree,
   rate: jax.Array,
   bias_factor: float = 2.0,
+  classifier_factor: float = 1.0,
 ) -> tuple[PyTree, optax.OptState]:
   """One update of the base parameters.
 
   Args:
     tx: from `make_params_tx`.
     grads: gradient tree.
-    opt_state: momentum.
+    opt_state: its state.
     params: parameters.
     rate: learning rate of this iteration.
     bias_factor: factor of biases.
+    classifier_factor: further factor of the classifier.
 
   Returns:
     Parameters and optimizer state afterwards; frozen parameters bit-identical.
   """
   updates, opt_state = tx.update(grads, opt_state, params)
-  factors = rate_factors(params, bias_factor)
+  factors = rate_factors(params, bias_factor, classifier_factor)
 
   def move(p, u, factor):
     if factor == 0:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from metabin_jax.models import layers
+from metabin_jax.models import layers, registry
 
 # Expansion, channels at width 1, blocks, stride of the first block.
 STAGES = (
@@ -25,6 +25,8 @@ STAGES = (
   (6, 160, 3, 1),
   (6, 320, 1, 1),
 )
+# The stage that `last_stride` is about.
+LAST_STRIDED = 6
 
 
 class ConvNorm(nn.Module):
@@ -32,6 +34,7 @@ class ConvNorm(nn.Module):
 
   features: int
   norm: str
+  site: registry.Site
   size: int = 1
   stride: int = 1
   depthwise: bool = False
@@ -48,7 +51,7 @@ class ConvNorm(nn.Module):
       dtype=self.dtype,
       name="conv",
     )(x)
-    return jax.nn.relu6(layers.make_norm(self.norm, "bn")(x, mode))
+    return jax.nn.relu6(registry.norm_at(self.norm, self.site, "bn")(x, mode))
 
 
 class InvertedResidual(nn.Module):
@@ -58,16 +61,25 @@ class InvertedResidual(nn.Module):
   norm: str
   expansion: int
   stride: int
+  site: registry.Site
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array, mode: str) -> jax.Array:
     """Maps [B, H, W, I] to [B, H / stride, W / stride, features]."""
     hidden = x.shape[-1] * self.expansion
-    y = ConvNorm(hidden, self.norm, dtype=self.dtype, name="conv1")(x, mode)
+    site = self.site._replace(last_position=3)
     y = ConvNorm(
       hidden,
       self.norm,
+      site._replace(position=1),
+      dtype=self.dtype,
+      name="conv1",
+    )(x, mode)
+    y = ConvNorm(
+      hidden,
+      self.norm,
+      site._replace(position=2),
       3,
       self.stride,
       True,
@@ -75,22 +87,26 @@ class InvertedResidual(nn.Module):
       name="dwconv2",
     )(y, mode)
     y = layers.Conv(self.features, dtype=self.dtype, name="conv3")(y)
-    y = layers.make_norm(self.norm, "bn")(y, mode)
-    same = self.stride == 1 and x.shape[-1] == self.features
-    return x + y if same else y
+    y = registry.norm_at(self.norm, site._replace(position=3), "bn")(y, mode)
+    if self.stride == 1 and x.shape[-1] == self.features:
+      y = x + y
+    site = self.site._replace(kind="sum")
+    return registry.apply_at(self.norm, site, "sum", y, mode)
 
 
 class MobileNetV2(nn.Module):
   """The backbone: images to the final feature map, 1/16 of the size.
 
   Attributes:
-    norm: arm of the normalization layers, a key of `layers.NORMS`.
+    norm: arm of the normalization layers, of `registry.norms()`.
     width: channel multiplier, above 0; the paper's is 1.4.
+    last_stride: stride of the sixth stage, 1 or 2.
     dtype: computation type.
   """
 
   norm: str = "bin"
   width: float = 1.0
+  last_stride: int = 1
   dtype: Any = jnp.float32
 
   @property
@@ -107,19 +123,38 @@ class MobileNetV2(nn.Module):
 
     if channels(16) < 2:
       raise ValueError(f"width is {self.width}, want at least 0.125.")
+    site = registry.Site("norm", "mobilenetv2", 0)
     x = ConvNorm(
-      channels(32), self.norm, 3, 2, dtype=self.dtype, name="layer1"
+      channels(32), self.norm, site, 3, 2, dtype=self.dtype, name="layer1"
     )(x, mode)
-    for stage, (expansion, base, blocks, stride) in enumerate(STAGES, 2):
+    for stage, (expansion, base, blocks, stride) in enumerate(STAGES, 1):
+      if stage == LAST_STRIDED:
+        stride = self.last_stride
       for block in range(blocks):
+        site = site._replace(
+          stage=stage, block=block, last_block=block == blocks - 1
+        )
         x = InvertedResidual(
           channels(base),
           self.norm,
           expansion,
           stride if block == 0 else 1,
+          site,
           dtype=self.dtype,
-          name=f"layer{stage}_{block}",
+          # The reference counts the stem as layer 1.
+          name=f"layer{stage + 1}_{block}",
         )(x, mode)
+      x = registry.apply_at(
+        self.norm,
+        registry.Site("stage", "mobilenetv2", stage),
+        f"stage{stage}",
+        x,
+        mode,
+      )
+    site = registry.Site("norm", "mobilenetv2", len(STAGES) + 1)
     return ConvNorm(
-      self.feature_dim, self.norm, dtype=self.dtype, name="layer9"
+      self.feature_dim, self.norm, site, dtype=self.dtype, name="layer9"
     )(x, mode)
+
+
+registry.register_backbone("mobilenetv2", MobileNetV2)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from metabin_jax.models import layers, mobilenet_v2, resnet
+from metabin_jax.models import registry
+from metabin_jax.models.norms.batch import BatchNorm
 
 # ImageNet statistics on a scale of 0 to 255, RGB.
 PIXEL_MEAN = tuple(255 * v for v in (0.485, 0.456, 0.406))
@@ -22,6 +22,8 @@ class Outputs(NamedTuple):
   pooled: jax.Array  # [B, D] before the BNNeck: metric losses
   embedding: jax.Array  # [B, D] after the BNNeck: retrieval, by cosine
   logits: jax.Array  # [B, K]: cross entropy
+  # What layers have sown into the collection "aux", for losses of theirs.
+  aux: Any = ()
 
 
 class ReIDNetwork(nn.Module):
@@ -58,7 +60,7 @@ class ReIDNetwork(nn.Module):
     x = ((images.astype(wide) - mean) / std).astype(self.dtype)
     x = self.backbone(x, mode)
     pooled = jnp.mean(x.astype(wide), axis=(1, 2))
-    neck = layers.BatchNorm(name="neck")
+    neck = BatchNorm(name="neck")
     embedding = neck(pooled[:, None, None, :], mode)[:, 0, 0, :]
     kernel = self.param(
       "classifier",
@@ -75,39 +77,37 @@ def create(
   norm: str,
   num_classes: int,
   width: float = 1.0,
+  last_stride: int = 1,
   dtype: Any = jnp.float32,
 ) -> ReIDNetwork:
   """Creates a network by name.
 
   Args:
-    backbone: "mobilenetv2" or "resnet18", "resnet34", "resnet50", "resnet101",
-      "resnet152".
-    norm: arm of the backbone's norm layers, a key of `layers.NORMS`; the neck
-      is batch norm in every arm.
+    backbone: a name of `registry.backbones()`: "mobilenetv2", "resnet18",
+      "resnet34", "resnet50", "resnet101", "resnet152", ...
+    norm: arm of the backbone's norm layers, a name of `registry.norms()`; the
+      neck is batch norm in every arm.
     num_classes: identities in the training set, at least 1.
     width: channel multiplier.
+    last_stride: stride of the backbone's last down-sampling stage; 1, as re-ID
+      networks use it, or 2, as for ImageNet.
     dtype: computation type.
 
   Returns:
     The module; `init_variables` makes its three trees.
 
   Raises:
-    ValueError: for an unknown backbone or norm, or no classes.
+    ValueError: for an unknown backbone or norm, another last stride, or no
+      classes.
   """
-  if norm not in layers.NORMS:
-    raise ValueError(f"norm is {norm!r}, want one of {sorted(layers.NORMS)}.")
+  registry.check_norm(norm)
   if num_classes < 1:
     raise ValueError(f"num_classes is {num_classes}, want at least 1.")
-  resnet_match = re.fullmatch(r"resnet(\d+)", backbone)
-  body: nn.Module
-  if backbone == "mobilenetv2":
-    body = mobilenet_v2.MobileNetV2(norm=norm, width=width, dtype=dtype)
-  elif resnet_match and int(resnet_match[1]) in resnet.DEPTHS:
-    depth = int(resnet_match[1])
-    body = resnet.ResNet(depth=depth, norm=norm, width=width, dtype=dtype)
-  else:
-    names = ["mobilenetv2", *(f"resnet{d}" for d in resnet.DEPTHS)]
-    raise ValueError(f"backbone is {backbone!r}, want one of {names}.")
+  if last_stride not in (1, 2):
+    raise ValueError(f"last_stride is {last_stride}, want 1 or 2.")
+  body = registry.make_backbone(
+    backbone, norm=norm, width=width, last_stride=last_stride, dtype=dtype
+  )
   return ReIDNetwork(backbone=body, num_classes=num_classes, dtype=dtype)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from metabin_jax.models import layers
+from metabin_jax.models import layers, registry
 
 # Blocks of each stage, and whether a block is a bottleneck.
 DEPTHS = {
@@ -18,7 +19,7 @@ DEPTHS = {
   101: ((3, 4, 23, 3), True),
   152: ((3, 8, 36, 3), True),
 }
-STRIDES = (1, 2, 2, 1)
+STRIDES = (1, 2, 2)  # and `last_stride`
 
 
 class Block(nn.Module):
@@ -28,6 +29,7 @@ class Block(nn.Module):
   norm: str
   stride: int
   bottleneck: bool
+  site: registry.Site
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -42,14 +44,21 @@ class Block(nn.Module):
     y = x
     for i, (features, size, stride) in enumerate(plan, 1):
       y = _conv(features, size, stride, self.dtype, f"conv{i}")(y)
-      y = layers.make_norm(self.norm, f"bn{i}")(y, mode)
+      site = self.site._replace(position=i, last_position=len(plan))
+      y = registry.norm_at(self.norm, site, f"bn{i}")(y, mode)
       if i < len(plan):
         y = jax.nn.relu(y)
     if self.stride != 1 or x.shape[-1] != out:
       x = Shortcut(
-        out, self.norm, self.stride, dtype=self.dtype, name="downsample"
+        out,
+        self.norm,
+        self.stride,
+        self.site._replace(position=0, last_position=len(plan)),
+        dtype=self.dtype,
+        name="downsample",
       )(x, mode)
-    return jax.nn.relu(x + y)
+    site = self.site._replace(kind="sum")
+    return jax.nn.relu(registry.apply_at(self.norm, site, "sum", x + y, mode))
 
 
 class Shortcut(nn.Module):
@@ -58,13 +67,14 @@ class Shortcut(nn.Module):
   features: int
   norm: str
   stride: int
+  site: registry.Site
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array, mode: str) -> jax.Array:
     """Maps [B, H, W, I] to [B, H / stride, W / stride, features]."""
     x = _conv(self.features, 1, self.stride, self.dtype, "conv")(x)
-    return layers.make_norm(self.norm, "bn")(x, mode)
+    return registry.norm_at(self.norm, self.site, "bn")(x, mode)
 
 
 class ResNet(nn.Module):
@@ -72,14 +82,16 @@ class ResNet(nn.Module):
 
   Attributes:
     depth: 18, 34, 50, 101 or 152.
-    norm: arm of the normalization layers, a key of `layers.NORMS`.
+    norm: arm of the normalization layers, of `registry.norms()`.
     width: multiplier of the 64 base channels, above 0.
+    last_stride: stride of the fourth stage, 1 or 2.
     dtype: computation type.
   """
 
   depth: int = 50
   norm: str = "bin"
   width: float = 1.0
+  last_stride: int = 1
   dtype: Any = jnp.float32
 
   @property
@@ -97,19 +109,33 @@ class ResNet(nn.Module):
     if planes < 2:
       raise ValueError(f"width is {self.width}, want at least 0.032.")
     x = _conv(planes, 7, 2, self.dtype, "conv1")(x)
-    x = jax.nn.relu(layers.make_norm(self.norm, "bn1")(x, mode))
+    site = registry.Site("norm", "resnet", 0)
+    x = jax.nn.relu(registry.norm_at(self.norm, site, "bn1")(x, mode))
     # Padded by 1 on each side, as PyTorch does; SAME would pad the end only.
     x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-    for stage, (count, stride) in enumerate(zip(blocks, STRIDES, strict=True)):
+    strides = (*STRIDES, self.last_stride)
+    for stage, (count, stride) in enumerate(
+      zip(blocks, strides, strict=True), 1
+    ):
       for block in range(count):
         x = Block(
-          planes * 2**stage,
+          planes * 2 ** (stage - 1),
           self.norm,
           stride if block == 0 else 1,
           bottleneck,
+          site._replace(
+            stage=stage, block=block, last_block=block == count - 1
+          ),
           dtype=self.dtype,
-          name=f"layer{stage + 1}_{block}",
+          name=f"layer{stage}_{block}",
         )(x, mode)
+      x = registry.apply_at(
+        self.norm,
+        registry.Site("stage", "resnet", stage),
+        f"stage{stage}",
+        x,
+        mode,
+      )
     return x
 
 
@@ -121,4 +147,10 @@ def _conv(features, size, stride, dtype, name):
     kernel_init=layers.he_fan_out,
     dtype=dtype,
     name=name,
+  )
+
+
+for _depth in DEPTHS:
+  registry.register_backbone(
+    f"resnet{_depth}", functools.partial(ResNet, depth=_depth)
   )

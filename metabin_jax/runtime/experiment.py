@@ -12,10 +12,16 @@ import jax.numpy as jnp
 import optax
 
 from metabin_jax import models
-from metabin_jax.data import augment, batches, sampling
+from metabin_jax.data import augment, batches, sampling, shuffling
 from metabin_jax.data.records import Record
 from metabin_jax.errors import UserError
-from metabin_jax.methods import joint, metabin, objectives, optim
+from metabin_jax.methods import (
+  classifier_only,
+  joint,
+  metabin,
+  objectives,
+  optim,
+)
 from metabin_jax.methods.state import TrainState, create_state
 
 
@@ -50,6 +56,7 @@ def create_network(config: Any, num_classes: int) -> models.ReIDNetwork:
     norm=config.model.norm,
     num_classes=num_classes,
     width=config.model.width,
+    last_stride=config.model.last_stride,
     dtype=jnp.dtype(config.model.dtype).type,
   )
 
@@ -69,9 +76,7 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
   """
   plan = create_plan(config, records)
   pool = plan.pool
-  epoch_steps = config.train.steps_per_epoch or sampling.epoch_length(
-    pool, config.data.batch_size, config.data.instances
-  )
+  epoch_steps = config.train.steps_per_epoch or _count_epoch(config, pool)
   horizon = Horizon(
     epoch_steps,
     config.train.steps or max(1, round(config.train.epochs * epoch_steps)),
@@ -92,25 +97,36 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
       f"{error}"
     ) from error
   tx_params = optim.make_params_tx(
-    momentum=config.optim.momentum, weight_decay=config.optim.weight_decay
+    momentum=config.optim.momentum,
+    weight_decay=config.optim.weight_decay,
+    optimizer=config.optim.optimizer,
+    nesterov=config.optim.nesterov,
   )
+  rate = _make_rate(config, epoch_steps)
   tx_balance = optax.sgd(config.optim.rho_lr)
   base_step = joint.make_base_step(
     network,
     _objective(config, config.loss.base),
     tx_params,
-    optim.warmup_multistep(
-      config.optim.lr,
-      warmup_steps=round(config.optim.warmup_epochs * epoch_steps),
-      warmup_factor=config.optim.warmup_factor,
-      milestones_steps=[
-        round(epoch * epoch_steps) for epoch in config.optim.milestones_epochs
-      ],
-      decay=config.optim.decay,
-    ),
+    rate,
     tx_balance=tx_balance if config.optim.joint_rho else None,
     bias_factor=config.optim.bias_factor,
+    classifier_factor=config.optim.classifier_factor,
   )
+  alone = round(config.optim.classifier_only_epochs * epoch_steps)
+  if alone:
+    base_step = classifier_only.make_staged_step(
+      classifier_only.make_classifier_step(
+        network,
+        _objective(config, config.loss.base),
+        tx_params,
+        rate,
+        bias_factor=config.optim.bias_factor,
+        classifier_factor=config.optim.classifier_factor,
+      ),
+      base_step,
+      alone,
+    )
   return Experiment(
     network=network,
     plan=plan,
@@ -141,6 +157,7 @@ def create_plan(config: Any, records: Sequence[Record]) -> batches.BatchPlan:
     ),
     first_base_updates=config.meta.first_base_updates,
     balanced=config.data.sampler == "balanced",
+    shuffled=config.data.sampler == "shuffle",
   )
 
 
@@ -151,6 +168,35 @@ def fingerprint(records: Sequence[Record]) -> str:
   """
   labels = [(r.pid, r.camid, r.domain) for r in records]
   return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
+
+
+def _count_epoch(config, pool):
+  """Iterations that go through the images once."""
+  size = config.data.batch_size
+  if config.data.sampler == "shuffle":
+    return shuffling.epoch_length(pool, size)
+  return sampling.epoch_length(pool, size, config.data.instances)
+
+
+def _make_rate(config, epoch_steps):
+  """The learning rate by iteration."""
+  warmup = {
+    "warmup_steps": round(config.optim.warmup_epochs * epoch_steps),
+    "warmup_factor": config.optim.warmup_factor,
+  }
+  if config.optim.schedule == "cosine":
+    total_steps = max(1, round(config.train.epochs * epoch_steps))
+    return optim.warmup_cosine(
+      config.optim.lr, **warmup, total_steps=total_steps
+    )
+  return optim.warmup_multistep(
+    config.optim.lr,
+    **warmup,
+    milestones_steps=[
+      round(epoch * epoch_steps) for epoch in config.optim.milestones_epochs
+    ],
+    decay=config.optim.decay,
+  )
 
 
 def _objective(config, names):

@@ -13,22 +13,25 @@ from ml_collections import config_dict
 from metabin_jax import default_config
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.average_precision import AP_CONVENTIONS
-from metabin_jax.methods import objectives
-from metabin_jax.models import layers, resnet
+from metabin_jax.methods import objectives, optim
+from metabin_jax.models import registry
+from metabin_jax.runtime import plugins, section_checks
 
 _CHOICES = {
   "method": ("metabin", "joint"),
   "preset": tuple(default_config.PRESETS),
-  "model.backbone": ("mobilenetv2", *(f"resnet{d}" for d in resnet.DEPTHS)),
-  "model.norm": tuple(layers.NORMS),
+  "model.last_stride": (1, 2),
   "model.dtype": ("float32", "bfloat16"),
-  "data.sampler": ("identity", "balanced"),
+  "data.sampler": ("identity", "balanced", "shuffle"),
   "data.loader": ("array", "tf"),
   "data.cache": ("memory", "disk", "none"),
   "loss.smoothing_spread": ("others", "all"),
+  "optim.optimizer": optim.OPTIMIZERS,
+  "optim.schedule": optim.SCHEDULES,
   "meta.second_order_by": ("reverse", "forward"),
   "eval.metric": ("cosine", "euclidean"),
   "eval.ap": AP_CONVENTIONS,
+  "eval.adapt_bn": ("none", "gallery", "all"),
   "eval.place": ("auto", "host", "device"),
 }
 _POSITIVE = (
@@ -55,6 +58,8 @@ _NOT_NEGATIVE = (
   "data.pad_px",
   "loss.margin",
   "optim.bias_factor",
+  "optim.classifier_factor",
+  "optim.classifier_only_epochs",
   "optim.weight_decay",
   "optim.warmup_epochs",
   "optim.warmup_factor",
@@ -100,9 +105,11 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.FrozenConfigDict:
       raise UserError(f"{key} is {value}; it must be a finite number.")
   for key in _CHOICES:
     _check_choice(config, key)
+  _check_model(config.model)
   _check_numbers(config)
   _check_tuples(config)
-  _check_eval(config.eval)
+  section_checks.check_eval(config.eval)
+  section_checks.check_recipe(config)
   _check_rho(config)
   return config_dict.FrozenConfigDict(config)
 
@@ -212,56 +219,46 @@ def _check_tuples(config):
         f"\"--config.data.{key}=('manifest:a.csv','market:DIR')\"."
       )
   epochs = config.optim.milestones_epochs
-  if any(not _is_number(e) or e <= 0 for e in epochs) or list(epochs) != sorted(
-    set(epochs)
-  ):
+  if any(
+    not section_checks.is_number(e) or e <= 0 for e in epochs
+  ) or list(epochs) != sorted(set(epochs)):
     raise UserError(
       f"optim.milestones_epochs is {epochs}; write rising numbers above 0."
     )
 
 
-def _check_eval(section):
-  ranks = section.ranks
-  if not ranks or any(type(k) is not int or k < 1 for k in ranks):
+def _check_model(section):
+  """Names that the registry knows, once the user's files have added theirs."""
+  if not all(isinstance(name, str) for name in section.plugins):
     raise UserError(
-      f"eval.ranks is {ranks}; write whole numbers from 1, such as (1, 5, 10)."
+      f"model.plugins is {section.plugins}; write file names: "
+      "\"--config.model.plugins=('my_norm.py',)\"."
     )
-  rates = section.fprs
-  if any(not _is_number(rate) or not 0 < rate < 1 for rate in rates) or (
-    len(set(rates)) < len(rates)
+  plugins.load(section.plugins)
+  for key, known in (
+    ("backbone", registry.backbones()),
+    ("norm", registry.norms()),
   ):
-    raise UserError(
-      f"eval.fprs is {rates}; write different shares between 0 and 1, such as "
-      "(1e-4, 1e-3, 1e-2), or () for none."
-    )
-  if not 0 <= section.rerank_lambda <= 1:
-    raise UserError(
-      f"eval.rerank_lambda is {section.rerank_lambda}; it is the share of the "
-      "original distance, from 0 to 1."
-    )
-  if section.query_expansion and section.metric != "cosine":
-    raise UserError(
-      f"eval.query_expansion is {section.query_expansion}, and it averages "
-      "directions: set eval.metric to 'cosine', or eval.query_expansion to 0."
-    )
+    if section[key] not in known:
+      raise UserError(
+        f"model.{key} is {section[key]!r}; choose one of {', '.join(known)}, "
+        "or name the file that registers it in model.plugins."
+      )
 
 
 def _check_rho(config):
-  balanced = config.model.norm in ("bin", "bin_shared")
+  balanced = config.model.norm in registry.balanced_norms()
   if (config.method == "metabin" or config.optim.joint_rho) and not balanced:
+    norms = " or ".join(map(repr, registry.balanced_norms()))
     raise UserError(
-      f"model.norm {config.model.norm!r} has no rho to learn; use 'bin' or "
-      "'bin_shared', or method 'joint' with optim.joint_rho=False."
+      f"model.norm {config.model.norm!r} has no rho to learn; use {norms}, or "
+      "method 'joint' with optim.joint_rho=False."
     )
   if config.method == "metabin" and config.optim.joint_rho:
     raise UserError(
       "optim.joint_rho is for method 'joint': MetaBIN's base step keeps rho "
       "constant; set one of the two back."
     )
-
-
-def _is_number(value):
-  return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _get(config, key):
@@ -274,5 +271,5 @@ def _check_choice(config, key):
   value = _get(config, key)
   if value not in _CHOICES[key]:
     raise UserError(
-      f"{key} is {value!r}; choose one of {', '.join(_CHOICES[key])}."
+      f"{key} is {value!r}; choose one of {', '.join(map(str, _CHOICES[key]))}."
     )

@@ -16,6 +16,7 @@ import metabin_jax
 from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.table import save_json
+from metabin_jax.runtime import plugins
 
 CHECKPOINTS = "checkpoints"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -61,6 +62,7 @@ def describe(
     "num_classes": num_classes,
     "data_sha256": data_sha256,
     "sources": describe_sources(sources),
+    "plugins": plugins.digests(config["model"]["plugins"]),
     "versions": {
       "metabin_jax": metabin_jax.__version__,
       "python": platform.python_version(),
@@ -130,6 +132,9 @@ def check_same_run(
   ]
   if stored["data_sha256"] != now["data_sha256"]:
     changed.append("the training images or their labels")
+  # Runs of before plug-ins were recorded have none.
+  if stored.get("plugins", {}) != now.get("plugins", {}):
+    changed.append("the files of model.plugins")
   if changed:
     raise UserError(
       f"{workdir} holds a run with other settings ({'; '.join(changed[:4])}); "

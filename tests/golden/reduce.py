@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import sys
 import zlib
 
@@ -164,6 +165,31 @@ def reduce_joint(full):
   return out
 
 
+def reduce_mldg(full):
+  out = {}
+  every = RHO_EVERY["resnet18"]
+  for key in full.files:
+    group, arm, name = key.rsplit("/", 2) if "/" in key else ("", "", key)
+    if group != "mldg":
+      continue
+    value = full[key]
+    if name in ("state_names", "inner_names"):
+      # The same lists in every variant of one norm arm: stored once.
+      key = f"{arm.split('_')[0]}/{name}"
+      if key in out and not np.array_equal(out[key], value):
+        raise ValueError(f"{arm} has another list of {name}")
+      out[key] = value
+    elif name.endswith("_summary"):
+      out[key] = value[:, :4]
+    elif name == "gates_final":
+      out[key] = value[::every]
+      out[key + "_norm"] = np.linalg.norm(value)
+    elif re.fullmatch(r"fwd\d_loss|fwd1_domains|inner_step_size", name):
+      out[key] = value
+  out["rho_every"] = np.asarray(every)
+  return out
+
+
 def reduce_keys(folder):
   """{file: [[key, shape], ...]}, as arrays of strings and of shapes."""
   out = {}
@@ -245,6 +271,7 @@ def main(folder: pathlib.Path) -> None:
   save(name, reduce_training(load(name), every, prefixes))
   save("e_schedules.npz", reduce_schedules(load("e_schedules.npz")))
   save("i_joint.npz", reduce_joint(load("i_joint_and_mldg.npz")))
+  save("i_mldg.npz", reduce_mldg(load("i_joint_and_mldg.npz")))
   save("keys.npz", reduce_keys(folder))
   table = json.dumps(reduce_table(folder))
   (HERE / "g_table_s1.json").write_text(table + "\n")

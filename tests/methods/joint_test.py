@@ -10,7 +10,7 @@ from golden import rules, training
 from metabin_jax.interop import official
 from metabin_jax.methods import joint, optim
 from metabin_jax.methods import state as train_state
-from metabin_jax.models import layers
+from metabin_jax.models import registry
 
 
 @pytest.mark.parametrize("norm", ["bn", "in", "bin_half"])
@@ -112,7 +112,7 @@ def test_neck_bias_stays_although_it_has_a_gradient():
   )
 
 
-@pytest.mark.parametrize("norm", sorted(layers.NORMS))
+@pytest.mark.parametrize("norm", sorted(registry.norms()))
 def test_baseline_step_of_every_arm(norm):
   state, tx, _ = tiny.make_state(norm)
   step = joint.make_train_step(

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from metabin_jax.methods import joint, metabin
-from metabin_jax.models import layers
+from metabin_jax.models import registry
 
 
 def make_steps(norm="bin", **options):
@@ -120,7 +120,7 @@ def test_train_step_is_base_then_meta_and_counts():
   assert int(again.step) == 2
 
 
-@pytest.mark.parametrize("norm", sorted(layers.NORMS))
+@pytest.mark.parametrize("norm", sorted(registry.norms()))
 def test_which_arms_have_rho(norm):
   state, _, meta = make_steps(norm)
   if norm in ("bin", "bin_shared"):

@@ -13,7 +13,7 @@ from flax import linen as nn
 from metabin_jax import models
 from metabin_jax.methods import objectives, optim
 from metabin_jax.methods import state as train_state
-from metabin_jax.models import layers
+from metabin_jax.models import layers, registry
 
 
 class Backbone(nn.Module):
@@ -26,7 +26,8 @@ class Backbone(nn.Module):
   def __call__(self, x, mode):
     for i, stride in enumerate((2, 1)):
       x = layers.Conv(6, 3, stride, dtype=self.dtype, name=f"conv{i}")(x)
-      x = jnp.tanh(layers.make_norm(self.norm, f"norm{i}")(x, mode))
+      site = registry.Site("norm", "tiny", i)
+      x = jnp.tanh(registry.norm_at(self.norm, site, f"norm{i}")(x, mode))
     return x
 
 

@@ -188,9 +188,21 @@ def effects(seen):
 
 
 def network(
-  name="mobilenetv2", norm="bin", width=1.4, dtype=np.float32, **more
+  name="mobilenetv2",
+  norm="bin",
+  width=1.4,
+  last_stride=1,
+  dtype=np.float32,
+  **more,
 ):
-  return {"name": name, "norm": norm, "width": width, "dtype": dtype, **more}
+  return {
+    "name": name,
+    "norm": norm,
+    "width": width,
+    "last_stride": last_stride,
+    "dtype": dtype,
+    **more,
+  }
 
 
 def lr(
@@ -295,6 +307,7 @@ CASES = [
       ("backbone", "resnet50", {"name": "resnet50"}),
       ("norm", "bin_shared", {"norm": "bin_shared"}),
       ("width", 0.5, {"width": 0.5}),
+      ("last_stride", 2, {"last_stride": 2}),
       ("dtype", "bfloat16", {"dtype": jnp.dtype("bfloat16").type}),
     )
   ),
@@ -328,8 +341,9 @@ def test_every_key_of_the_steps_has_a_case():
     if name != "weights"
   } | {f"loss.weights.{name}" for name in config.loss.weights}
   covered = {key for key, _, _ in CASES if key.split(".")[0] in sections}
-  # Its own test: only method "joint" has it.
-  assert covered | {"optim.joint_rho"} == keys
+  # Tests of their own: only method "joint" has the first, and the second is
+  # read before anything is bound (plugins_test.py).
+  assert covered | {"optim.joint_rho", "model.plugins"} == keys
 
 
 @pytest.mark.parametrize("scale", [True, False])

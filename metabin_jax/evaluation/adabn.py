@@ -1,0 +1,126 @@
+"""Batch norm statistics of a target in place of the sources' (AdaBN).
+
+No label is used and no parameter moves: each batch norm, the neck's included,
+gets the mean and variance that its inputs have on images of the target.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from metabin_jax.models import ReIDNetwork
+from metabin_jax.ops import normalization
+
+PyTree = Any
+# Whose statistics: the sources', the gallery's, or queries' and gallery's.
+IMAGES = ("none", "gallery", "all")
+
+
+def choose_paths(fold: Any, images: str) -> list[str]:
+  """The images of a fold whose statistics are taken, in a fixed mixed order.
+
+  Args:
+    fold: `query` and `gallery`, sequences of records with `path`.
+    images: "gallery" or "all".
+
+  Returns:
+    Each path once. Sorted paths put the images of a person side by side, which
+    makes for batches of few persons; so they are shuffled, always alike.
+
+  Raises:
+    ValueError: for another value of `images`.
+  """
+  if images not in IMAGES[1:]:
+    raise ValueError(f"images is {images!r}, want one of {IMAGES[1:]}.")
+  records = [*fold.gallery, *(fold.query if images == "all" else ())]
+  paths = sorted({record.path for record in records})
+  order = np.random.Generator(np.random.Philox(key=0)).permutation(len(paths))
+  return [paths[index] for index in order]
+
+
+def adapt(
+  network: ReIDNetwork,
+  variables: Mapping[str, Any],
+  load: Callable[[Sequence[str]], np.ndarray],
+  paths: Sequence[str],
+  batch_size: int,
+) -> dict[str, Any]:
+  """Takes the statistics of all batch norms anew.
+
+  Each batch passes through the network in mode "update": every layer
+  normalizes by the moments of this batch, which is what the layers after it
+  see. All batches have one size, so the moments of the whole are
+
+    mean = mean of means, variance = mean of variances + variance of means,
+
+  with the biased variance. They are exact over all images for the inputs that
+  a layer had. Images that do not fill the last batch are left out, unless
+  there is no full batch; then all images are one batch.
+
+  Args:
+    network: from `models.create`. Layers with running statistics must move
+      them by `normalization.update_running` with its momentum.
+    variables: {"params", "balance", "batch_stats"}.
+    load: paths -> uint8 [N, H, W, 3].
+    paths: images of the target, at least one.
+    batch_size: images of a batch.
+
+  Returns:
+    The variables with other `batch_stats`.
+
+  Raises:
+    ValueError: if there is no image.
+
+  Source: Li et al., "Revisiting batch normalization for practical domain
+    adaptation" (arXiv:1603.04779).
+  """
+  if not paths:
+    raise ValueError("there is no image to take statistics of.")
+  size = min(batch_size, len(paths))
+  pooled: _Pooled | None = None
+  on_device = jax.device_put(dict(variables))
+  for start in range(0, len(paths) - size + 1, size):
+    moments = _batch_moments(
+      network, on_device, load(paths[start : start + size])
+    )
+    pooled = _Pooled(moments) if pooled is None else pooled.add(moments)
+  assert pooled is not None
+  return {**variables, "batch_stats": pooled.result(variables["batch_stats"])}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _batch_moments(network, variables, images) -> PyTree:
+  """Mean and biased variance of every batch norm's input, as `batch_stats`."""
+  counts: dict[tuple[str, ...], int] = {}
+
+  def count(call, args, kwargs, context):
+    if context.method_name == "__call__" and args:
+      counts[context.module.path] = args[0].size // args[0].shape[-1]
+    return call(*args, **kwargs)
+
+  zeros = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+  with nn.intercept_methods(count):
+    _, moved = network.apply(
+      {**variables, "batch_stats": zeros},
+      images,
+      mode="update",
+      mutable=["batch_stats"],
+    )
+
+  def moment(path, value):
+    """Undoes `update_running` from zero: its momentum and unbiased variance."""
+    *layer, name = (entry.key for entry in path)
+    value = value / normalization.MOMENTUM
+    if name == "mean":
+      return value
+    values = counts[tuple(layer)]
+    return value * (max(values - 1, 1) / values)
+
+  return jax.tree_util.tree_map_with_path(moment, moved.get("batch_stats", {}))

@@ -1,0 +1,166 @@
+"""Figure: the rows of studies as bars, from the JSON that studies leave."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metabin_jax.errors import UserError
+from metabin_jax.report import style
+
+HEADER = ("study", "setting", "label", "arm", "metric", "mean", "std", "seeds")
+METRICS = ("rank-1", "mAP")
+_AVERAGE = "average"
+
+
+class Bar(NamedTuple):
+  """One metric of one row, averaged over the targets.
+
+  Attributes:
+    study: name of the study.
+    setting: on which data.
+    label: of the row.
+    arm: what was run.
+    metric: one of `METRICS`.
+    mean: over seeds, in percent.
+    std: sample deviation over seeds, None for one seed.
+    values: of the seeds.
+  """
+
+  study: str
+  setting: str
+  label: str
+  arm: str
+  metric: str
+  mean: float
+  std: float | None
+  values: tuple[float, ...]
+
+
+def load(path: pathlib.Path) -> list[Bar]:
+  """Reads the JSON file of a study.
+
+  Args:
+    path: as `metabin repro` writes it.
+
+  Returns:
+    A bar for each row and metric that has been run.
+
+  Raises:
+    UserError: if the file is none of a study, or nothing of it has been run.
+  """
+  wrong = UserError(
+    f"{path} is no table of a study; give the .json that `metabin repro` "
+    "writes."
+  )
+  try:
+    data = json.loads(path.read_bytes())
+    bars = [
+      Bar(
+        data["study"],
+        row["setting"],
+        row["label"],
+        row["arm"],
+        metric,
+        float(found["mean"]),
+        None if found.get("std") is None else float(found["std"]),
+        tuple(float(value) for value in found.get("values", ())),
+      )
+      for row in data["rows"]
+      for metric in METRICS
+      if (found := _ours(row, metric)) is not None
+    ]
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    raise wrong from error
+  if not bars:
+    raise UserError(
+      f"no row of {path} has been run; run the study by `metabin repro`."
+    )
+  return bars
+
+
+def rows(name: str, data: list[Bar]) -> Iterator[tuple[Any, ...]]:
+  """The lines of the CSV file, as `HEADER` has them."""
+  for bar in data:
+    yield *bar[:-1], len(bar.values)
+
+
+def size(data: Mapping[str, list[Bar]]) -> tuple[float, float]:
+  """Width and height in inches."""
+  lines = sum(len(_labels(bars)) for bars in _panels(data).values())
+  return 7.0, 0.36 * lines + 0.8 * len(_panels(data)) + 0.4
+
+
+def draw(figure: Any, data: Mapping[str, list[Bar]]) -> None:
+  """A panel for each study and setting; error bars over seeds.
+
+  A row with several seeds shows each as a dot.
+  """
+  panels = _panels(data)
+  grid = figure.subplots(
+    len(panels),
+    1,
+    squeeze=False,
+    height_ratios=[len(_labels(bars)) + 1 for bars in panels.values()],
+  )[:, 0]
+  handles = {}
+  for axes, ((study, setting), bars) in zip(grid, panels.items(), strict=True):
+    labels = _labels(bars)
+    for index, metric in enumerate(METRICS):
+      chosen = [bar for bar in bars if bar.metric == metric]
+      if not chosen:
+        continue
+      places = np.array([labels.index(bar.label) for bar in chosen])
+      places = places + 0.38 * (index - 0.5)
+      handles[metric] = axes.barh(
+        places,
+        [bar.mean for bar in chosen],
+        0.36,
+        xerr=[np.nan if bar.std is None else bar.std for bar in chosen],
+        color=style.COLOURS[-1 - index],
+        edgecolor=style.COLOURS[0],
+        linewidth=0.6,
+        hatch=style.HATCHES[index],
+        error_kw={"linewidth": 1, "capsize": 2},
+      )
+      for place, bar in zip(places, chosen, strict=True):
+        if len(bar.values) > 1:
+          axes.plot(
+            bar.values,
+            [place] * len(bar.values),
+            ".",
+            color=style.COLOURS[0],
+            markersize=4,
+          )
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(left=0)
+    axes.set_title(f"{study}, {setting}: average over targets", loc="left")
+  grid[-1].set_xlabel("%")
+  figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
+
+
+def _ours(row: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
+  """The result of a row, None if it was not run."""
+  found = ((row.get("ours") or {}).get(_AVERAGE) or {}).get(metric)
+  return found if found and found.get("mean") is not None else None
+
+
+def _panels(
+  data: Mapping[str, list[Bar]],
+) -> dict[tuple[str, str], list[Bar]]:
+  panels: dict[tuple[str, str], list[Bar]] = {}
+  for bars in data.values():
+    for bar in bars:
+      panels.setdefault((bar.study, bar.setting), []).append(bar)
+  return panels
+
+
+def _labels(bars: list[Bar]) -> list[str]:
+  """Of the rows, in their order."""
+  return list(dict.fromkeys(bar.label for bar in bars))

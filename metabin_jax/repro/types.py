@@ -1,0 +1,117 @@
+"""What a study is made of: arms, entries, jobs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+SCALES = ("quick", "full")
+# Data of a job: multi-source domain generalization; one source, its cameras as
+# domains, in two directions; and a source whose own test part is the target.
+SETTINGS = ("dg", "single-a", "single-b", "supervised")
+FIRST_SEED = 2020
+
+# setting -> target or "average" -> metric ("rank-1", "mAP", ...) -> percent
+Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+  """A named way to train: changes of configuration keys.
+
+  Attributes:
+    name: as on the command line and in folder names.
+    title: as in tables.
+    changes: dotted configuration key -> value, over the scale's configuration.
+    quick: further changes at the quick scale.
+    full: further changes at the full scale.
+    note: what the sources leave open and how it is resolved here.
+  """
+
+  name: str
+  title: str
+  changes: Mapping[str, Any]
+  quick: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  full: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """One row of a study.
+
+  Attributes:
+    label: as published.
+    arm: name of the arm; None quotes published numbers of a system that is not
+      built here.
+    changes: what the row changes in its arm (the swept value).
+    published: scores in percent, as published.
+    source: where these stand.
+    settings: where this row is run, if not in all settings of its study.
+  """
+
+  label: str
+  arm: str | None
+  changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  published: Scores = dataclasses.field(default_factory=dict)
+  source: str = ""
+  settings: tuple[str, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """A table, or the runs behind a figure.
+
+  Attributes:
+    name: as on the command line, e.g. "table4".
+    title: one line.
+    question: what it asks.
+    entries: its rows.
+    settings: the data it runs on, a part of `SETTINGS`.
+    metrics: columns of the table.
+    per_target: show every target, not the average alone.
+    note: what a reader must know.
+  """
+
+  name: str
+  title: str
+  question: str
+  entries: tuple[Entry, ...]
+  settings: tuple[str, ...] = ("dg",)
+  metrics: tuple[str, ...] = ("rank-1", "mAP")
+  per_target: bool = False
+  note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """One training run.
+
+  Attributes:
+    scale: of `SCALES`.
+    setting: of `SETTINGS`.
+    arm: name of the arm.
+    seed: `train.seed`.
+    overrides: dotted key -> plain JSON value: everything that the arm, the row
+      and the command line change in the configuration of (scale, setting).
+  """
+
+  scale: str
+  setting: str
+  arm: str
+  seed: int
+  overrides: Mapping[str, Any]
+
+  @property
+  def digest(self) -> str:
+    """Eight hexadecimal digits of everything that makes the run what it is."""
+    text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+  @property
+  def name(self) -> str:
+    """Folder name: two jobs share it only if they are the same run."""
+    return f"{self.arm}-seed{self.seed}-{self.digest}"

@@ -1,0 +1,87 @@
+"""Checks of values that belong together, section by section."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from metabin_jax.errors import UserError
+
+# Losses that compare images of a batch: no use if each shows somebody else.
+_ON_PAIRS = ("triplet", "shuffle", "scatter")
+
+
+def check_recipe(config: Any) -> None:
+  """Checks that optimizer, sampler and losses go with the method.
+
+  Args:
+    config: a configuration without blanks, each value one that exists.
+
+  Raises:
+    UserError: names the key, its value and what is allowed.
+  """
+  recipe = config.optim
+  if recipe.nesterov and (recipe.optimizer != "sgd" or recipe.momentum == 0):
+    raise UserError(
+      f"optim.nesterov is for optim.optimizer 'sgd' with optim.momentum above "
+      f"0; these are {recipe.optimizer!r} and {recipe.momentum:g}: set it to "
+      "False, or change them."
+    )
+  if recipe.classifier_only_epochs and config.method != "joint":
+    raise UserError(
+      f"optim.classifier_only_epochs is {recipe.classifier_only_epochs:g}, and "
+      f"it is for method 'joint'; set it to 0 for method {config.method!r}."
+    )
+  if config.data.sampler != "shuffle":
+    return
+  if config.method != "joint":
+    raise UserError(
+      "data.sampler 'shuffle' is for method 'joint'; use 'identity' or "
+      f"'balanced' for method {config.method!r}."
+    )
+  pairs = [name for name in config.loss.base if name in _ON_PAIRS]
+  if pairs:
+    raise UserError(
+      f"loss.base has {', '.join(pairs)}, which compares images of a person or "
+      "domain, and data.sampler 'shuffle' does not see to it that a batch has "
+      "them; use \"--config.loss.base=('ce',)\", or another sampler."
+    )
+
+
+def check_eval(section: Any) -> None:
+  """Checks the section `eval`.
+
+  Args:
+    section: the section, each value of its type.
+
+  Raises:
+    UserError: names the key, its value and what is allowed.
+  """
+  ranks = section.ranks
+  if not ranks or any(type(k) is not int or k < 1 for k in ranks):
+    raise UserError(
+      f"eval.ranks is {ranks}; write whole numbers from 1, such as (1, 5, 10)."
+    )
+  rates = section.fprs
+  if any(not is_number(rate) or not 0 < rate < 1 for rate in rates) or (
+    len(set(rates)) < len(rates)
+  ):
+    raise UserError(
+      f"eval.fprs is {rates}; write different shares between 0 and 1, such as "
+      "(1e-4, 1e-3, 1e-2), or () for none."
+    )
+  if not 0 <= section.rerank_lambda <= 1:
+    raise UserError(
+      f"eval.rerank_lambda is {section.rerank_lambda}; it is the share of the "
+      "original distance, from 0 to 1."
+    )
+  if section.query_expansion and section.metric != "cosine":
+    raise UserError(
+      f"eval.query_expansion is {section.query_expansion}, and it averages "
+      "directions: set eval.metric to 'cosine', or eval.query_expansion to 0."
+    )
+
+
+def is_number(value: Any) -> bool:
+  """Whether a value is a finite number (or a truth value, which counts)."""
+  return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,232 @@
+"""The reference's own MLDG iterations, replayed in float64.
+
+One base update and one meta update of ResNet-18, cross entropy and triplet
+loss in all three phases, inner step = learning rate x 1. Convolutions are
+traced as matrix products (tests/golden/convolution.py).
+
+With rho, the reference takes one of its two gradients from a graph whose leaves
+have moved in place: that of the weights in the base update (after rho), that of
+rho in the meta update (after the weights). The first is imitated below, so that
+weights are compared to the last digit; the second is not, and rho at the end
+is compared coarsely.
+"""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from golden import rules, training
+
+from metabin_jax.interop import official
+from metabin_jax.methods import joint, mldg, objectives, optim
+from metabin_jax.methods import state as train_state
+
+pytestmark = pytest.mark.usefixtures("float64")
+LOSSES = ("ce", "triplet")
+RATE, RHO_LR = 0.01, 0.1
+LIMIT = 1e-9
+SLOW = pytest.mark.slow
+
+
+def transforms():
+  return optim.make_params_tx(weight_decay=training.DECAY), optax.sgd(RHO_LR)
+
+
+def recording(tx):
+  """The optimizer of rho, and what it was last given and made of it."""
+  seen = {}
+
+  def update(grads, opt_state, rho):
+    updates, opt_state = tx.update(grads, opt_state, rho)
+    seen["gradient"] = grads
+    seen["moved"] = optim.project(optax.apply_updates(rho, updates))
+    seen["rho"] = rho
+    return updates, opt_state
+
+  return optax.GradientTransformation(tx.init, update), seen
+
+
+def with_stale_rho(grads, params, seen):
+  """What the reference's graph gives once rho has moved in place.
+
+  y = rho w x_bn + (1 - rho) w x_in + b. The product rho w is taken apart by the
+  moved rho; 1 - rho is a tensor of its own, and old.
+  """
+
+  def walk(gradient, param, rho_gradient, rho, moved):
+    if "rho" in rho:
+      slope = rho_gradient["rho"] / param["scale"]  # of rho w, less (1 - rho) w
+      of_batch = gradient["scale"] + (1 - rho["rho"]) * slope
+      change = (moved["rho"] - rho["rho"]) * of_batch
+      return gradient | {"scale": gradient["scale"] + change}
+    return gradient | {
+      name: walk(*(t[name] for t in (gradient, param, rho_gradient, rho, moved)))
+      for name in rho
+    }
+
+  return walk(grads, params, seen["gradient"], seen["rho"], seen["moved"])
+
+
+def base_step(norm):
+  """Jitted (state, batch) -> (state, metrics), stale where the reference is."""
+  tx_params, tx_balance = transforms()
+  tx_balance, seen = recording(tx_balance)
+  apply = optim.apply_params
+
+  def apply_stale(tx, grads, opt_state, params, *rest):
+    grads = with_stale_rho(grads, params, seen) if seen else grads
+    return apply(tx, grads, opt_state, params, *rest)
+
+  def step(state, batch):
+    with (
+      training.fast_convolutions(),
+      mock.patch.object(optim, "apply_params", apply_stale),
+    ):
+      return joint.make_base_step(
+        training.create("resnet18", norm),
+        objectives.make_objective(LOSSES),
+        tx_params,
+        lambda _: jnp.asarray(RATE),
+        tx_balance=tx_balance if norm == "bin_shared" else None,
+      )(state, batch)
+
+  return jax.jit(step, compiler_options=training.QUICK)
+
+
+def meta_step(norm, second_order, combined):
+  """Jitted (state, mtrain, mtest) -> (state, metrics, inner gradient, sizes).
+
+  The last two are empty trees in second order, where they are inside of what is
+  differentiated.
+  """
+  tx_params, tx_balance = transforms()
+  objective = objectives.make_objective(LOSSES)
+  adapt = mldg._adapt_params
+
+  def step(state, mtrain, mtest):
+    inner, sizes = {}, {}
+
+    def record(params, gradient, size, factors):
+      if not second_order:
+        inner.update(gradient)
+        sizes.update(jax.tree.map(lambda factor: size * factor, factors))
+      return adapt(params, gradient, size, factors)
+
+    with (
+      training.fast_convolutions(),
+      mock.patch.object(mldg, "_adapt_params", record),
+    ):
+      state, metrics = mldg.make_meta_step(
+        training.create("resnet18", norm),
+        objective,
+        objective,
+        tx_params,
+        lambda _: jnp.asarray(RATE),
+        tx_balance,
+        RHO_LR,
+        lambda _: jnp.asarray(1.0),
+        second_order=second_order,
+        combined=combined,
+      )(state, mtrain, mtest)
+    return state, metrics, inner, sizes
+
+  return jax.jit(step, compiler_options=training.QUICK)
+
+
+@pytest.mark.parametrize(
+  ("variant", "second_order", "combined"),
+  [
+    ("BN_firstorder_mtest_only", False, False),
+    pytest.param("BN_combined_secondgraph_stopgrad", False, True, marks=SLOW),
+    pytest.param("BN_combined_secondorder", True, True, marks=SLOW),
+    pytest.param("BIN1_combined_secondgraph_stopgrad", False, True, marks=SLOW),
+  ],
+)
+def test_one_iteration_of_resnet18(agree, variant, second_order, combined):
+  title, arm = f"one mldg iteration resnet18 {variant}", variant.split("_")[0]
+  norm = {"BN": "bn", "BIN1": "bin_shared"}[arm]
+  with rules.load("i_mldg.npz") as file:
+    golden = {
+      key.removeprefix(f"mldg/{variant}/"): file[key] for key in file.files
+    }
+  state = train_state.create_state(
+    training.variables("resnet18", norm), *transforms()
+  )
+  state, base = base_step(norm)(state, rules.training_batch("base0"))
+  batch = rules.training_batch("meta0")
+  is_mtrain = np.isin(batch.domain, golden["fwd1_domains"])
+  state, meta, inner, sizes = meta_step(norm, second_order, combined)(
+    state, batch.rows(is_mtrain), batch.rows(~is_mtrain)
+  )
+  for i, (metrics, phase) in enumerate(
+    [(base, "loss"), (meta, "mtrain"), (meta, "mtest")]
+  ):
+    error = training.loss_errors(metrics, phase, LOSSES, golden[f"fwd{i}_loss"])
+    agree(f"{title}: losses", error, LIMIT)
+  got = official.to_official(state.variables, norm)
+  weights = [not name.endswith(".gate") for name in golden[f"{arm}/state_names"]]
+  error = training.summary_errors(
+    got,
+    golden[f"{arm}/state_names"][weights],
+    golden["state_final_summary"][weights],
+  )
+  agree(f"{title}: state", error, LIMIT)
+  if norm == "bin_shared":
+    _compare_rho(agree, title, got, golden)
+  if not second_order:
+    _compare_inner(agree, title, norm, arm, inner, sizes, golden)
+
+
+def _compare_rho(agree, title, got, golden):
+  keys = [key for key in got if key.endswith(".gate")]
+  order = [k for k in golden["BIN1/state_names"] if k in keys]
+  start = rules.state_dict("resnet18", "bin_shared")
+  every = int(golden["rho_every"])
+  rho, origin = (
+    np.concatenate([tree[key] for key in order])[::every]
+    for tree in (got, start)
+  )
+  change = golden["gates_final"] - origin
+  error = rules.relative_error(rho - origin, change)
+  agree(f"{title}: rho change, up to the stale graph", error, 0.1)
+
+
+def _compare_inner(agree, title, norm, arm, inner, sizes, golden):
+  names = golden[f"{arm}/inner_names"]
+  weights = [not name.endswith(".gate") for name in names]
+  error = training.summary_errors(
+    official.to_official({"params": inner}, norm),
+    names[weights],
+    golden["inner_grad_summary"][weights],
+    floor=1e-6,
+  )
+  agree(f"{title}: inner gradient", error, LIMIT)
+  leaves = jax.tree_util.tree_leaves_with_path(sizes)
+  found = {
+    official.official_key(tuple(entry.key for entry in path), norm): float(size)
+    for path, leaf_size in leaves
+    for size in [leaf_size]
+  }
+  for name, size in zip(names, golden["inner_step_size"], strict=True):
+    want = RHO_LR if name.endswith(".gate") else found[str(name)]
+    assert size == pytest.approx(want, rel=1e-12), name
+
+
+def test_the_golden_variants_differ():
+  # Else the comparisons above could not tell the options apart.
+  with rules.load("i_mldg.npz") as file:
+    states = [
+      file[f"mldg/{name}/state_final_summary"]
+      for name in (
+        "BN_firstorder_mtest_only",
+        "BN_combined_secondgraph_stopgrad",
+        "BN_combined_secondorder",
+      )
+    ]
+  for one, other in zip(states, states[1:], strict=False):
+    assert np.max(np.abs(one - other)) > 1e-4
