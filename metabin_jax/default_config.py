@@ -37,7 +37,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 def get_config() -> config_dict.ConfigDict:
   """The defaults: MetaBIN on MobileNetV2 x1.4, as published."""
   config = config_dict.ConfigDict()
-  # "metabin": base step and meta step. "joint": base step alone.
+  # "metabin": base step and meta step. "joint": base step alone. "mldg": the
+  # meta step moves every parameter, rho included; any norm arm.
   config.method = "metabin"
   # "released" or "paper": fills in the keys that are None below.
   config.preset = "released"
@@ -50,7 +51,8 @@ def get_config() -> config_dict.ConfigDict:
   # Stride of the last down-sampling stage: 1, or 2 as for ImageNet.
   config.model.last_stride = 1
   # "bin" (MetaBIN, Eq. 1), "bin_shared" (one affine map), "bin_half", "bn",
-  # "in".
+  # "in", "switchable" (BN+IN), "ibn_a", "ibn_b", "dualnorm" (its authors'),
+  # "dualnorm_metabin" (MetaBIN's flag), "snr".
   config.model.norm = "bin"
   # "float32" or "bfloat16": computation; parameters, moments and losses are
   # float32 in both.
@@ -95,13 +97,14 @@ def get_config() -> config_dict.ConfigDict:
   config.data.erasing_prob = 0.0
 
   config.loss = config_dict.ConfigDict()
-  # Sums of "ce", "triplet", "shuffle", "scatter" (Eqs. 2 to 8).
+  # Sums of "ce", "triplet", "shuffle", "scatter" (Eqs. 2 to 8); for norm
+  # "snr" also "snr", in the base loss only.
   config.loss.base = ("ce", "triplet")
   config.loss.mtrain = ("shuffle", "triplet", "scatter")
   config.loss.mtest = ("triplet",)
   # Factors of the losses (studied in the supplement).
   config.loss.weights = config_dict.ConfigDict(
-    {"ce": 1.0, "triplet": 1.0, "shuffle": 1.0, "scatter": 1.0}
+    {"ce": 1.0, "triplet": 1.0, "shuffle": 1.0, "scatter": 1.0, "snr": 1.0}
   )
   config.loss.margin = 0.3
   config.loss.smoothing = 0.1
@@ -135,26 +138,36 @@ def get_config() -> config_dict.ConfigDict:
   config.optim.classifier_only_epochs = 0.0
   # gamma: learning rate of rho, constant, plain SGD.
   config.optim.rho_lr = 0.1
-  # method "joint": let the base loss move rho too (end-to-end BIN baseline).
+  # methods "joint" and "mldg": let the base loss move rho too (end-to-end BIN
+  # baseline; MetaBIN without episode separation).
   config.optim.joint_rho = False
 
   config.meta = config_dict.ConfigDict()
   # Differentiate through the inner gradient.
   config.meta.second_order = False
-  # "reverse" or "forward": how second order is computed, same numbers.
+  # "reverse" or "forward" (method "metabin"): how second order is computed,
+  # same numbers.
   config.meta.second_order_by = "reverse"
   # Meta-train domains of each iteration; the others are meta-test.
   config.meta.num_mtrain = 3
-  # Triangular cycle of the inner step size beta.
+  # Triangular cycle of the inner step size beta. Method "mldg": of the ratio of
+  # each parameter's inner step to its own learning rate at that iteration.
   config.meta.beta_low = 0.001
   config.meta.beta_high = 0.1
   config.meta.beta_period_epochs = 5.0
   # A constant in place of the cycle; None keeps the cycle.
   config.meta.beta_fixed = config_dict.placeholder(float)
-  # Multiply the cycle (or the constant) by `optim.rho_lr`.
+  # Multiply the cycle (or the constant) by `optim.rho_lr`; method "mldg" does
+  # so in any case, for rho.
   config.meta.beta_times_rho_lr = config_dict.placeholder(bool)
   # Base updates in iteration 0, before the first meta step.
   config.meta.first_base_updates = config_dict.placeholder(int)
+  # method "mldg": the meta-train loss joins the outer loss.
+  config.meta.combined = True
+  # method "mldg": False leaves out the base updates (textbook MLDG), and the
+  # meta-train pass moves the running statistics. What then has no loss with
+  # "ce", namely classifier and neck, only decays.
+  config.meta.base_step = True
 
   config.train = config_dict.ConfigDict()
   config.train.seed = 2020

@@ -29,7 +29,20 @@ TENSORFLOW_IN = {
 BUILDERS = "metabin_jax.data.tfds_builders"
 # Imported inside functions only -> the extra that installs it, or the core
 # package that needs it itself.
-LATE = {"h5py": "data", "scipy": "jax"}
+LATE = {
+  "h5py": "data",
+  "matplotlib": "plots",
+  "scipy": "jax",
+  "sklearn": "plots",
+  "threadpoolctl": "scikit-learn",
+}
+# Imported name -> name that installs it, where they differ.
+INSTALLED_AS = {
+  "absl": "absl-py",
+  "orbax": "orbax-checkpoint",
+  "PIL": "pillow",
+  "sklearn": "scikit-learn",
+}
 
 # Room -> rooms it may import, besides itself, errors and version.
 ARROWS = {
@@ -40,6 +53,7 @@ ARROWS = {
   "evaluation": ("models", "ops", "data.records"),
   "interop": ("models",),
   "runtime": ("methods", "models", "evaluation", "data", "default_config"),
+  "report": ("runtime", "methods", "models", "evaluation", "data"),
   "cli": (
     "data",
     "default_config",
@@ -48,6 +62,7 @@ ARROWS = {
     "methods",
     "models",
     "ops",
+    "report",
     "runtime",
   ),
   "default_config": (),
@@ -228,18 +243,13 @@ def test_core_requires_what_is_imported(monkeypatch):
   required = {
     re.split(r"[<>=;\[ ]", line)[0] for line in (given["install_requires"])
   }
-  names = {
-    "absl": "absl-py",
-    "orbax": "orbax-checkpoint",
-    "PIL": "pillow",
-  }
   used = {name.split(".")[0] for path in FILES for name in imports(path)} - {
     "metabin_jax",
     "__future__",
     *TENSORFLOW,
   }
   used -= {*sys.stdlib_module_names, *LATE}
-  assert {names.get(name, name) for name in used} == required
+  assert {INSTALLED_AS.get(name, name) for name in used} == required
 
 
 def test_packages_that_are_imported_late_are_installed(monkeypatch):
@@ -250,7 +260,8 @@ def test_packages_that_are_imported_late_are_installed(monkeypatch):
     lines = given["extras_require"].get(source)
     if lines is None:
       lines = importlib.metadata.requires(source)
-    assert name in {re.split(r"[<>=;\[ ]", line)[0] for line in lines}
+    required = {re.split(r"[<>=;\[ ]", line)[0] for line in lines}
+    assert INSTALLED_AS.get(name, name) in required
 
 
 def test_constraints_allow_every_requirement(monkeypatch):

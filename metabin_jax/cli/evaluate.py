@@ -155,6 +155,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     help="embed each image and its mirror image",
   )
   parser.add_argument(
+    "--adapt-bn",
+    metavar="IMAGES",
+    help="take the batch norm statistics of each fold's own images, without "
+    "labels: gallery, all (queries too) or none",
+  )
+  parser.add_argument(
     "--query-expansion",
     type=int,
     metavar="K",
@@ -176,6 +182,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
   """The keys of the section `eval` that flags override."""
   given = {
     "flip": args.flip,
+    "adapt_bn": args.adapt_bn,
     "query_expansion": args.query_expansion,
     "rerank": args.rerank,
     "ap": args.ap,

@@ -17,6 +17,7 @@ COMMANDS = {
   "datasets": ("metabin_jax.cli.datasets", "list public data sets"),
   "prepare": ("metabin_jax.cli.prepare", "resize training images once"),
   "figures": ("metabin_jax.cli.figures", "draw what runs have learned"),
+  "repro": ("metabin_jax.cli.repro", "reproduce a table or figure"),
 }
 FAILED = 1
 USER_MISTAKE = 2

@@ -55,7 +55,8 @@ def run(argv: Sequence[str]) -> int:
       config.data[key] = data_options.apply(specs, **allowed)
   config = resolve.resolve(config)
   sources = [readers.open_dataset(spec) for spec in config.data.sources]
-  report = checks.check_sources(sources, meta=config.method == "metabin")
+  meta = config.method in resolve.META_METHODS
+  report = checks.check_sources(sources, meta=meta)
   targets = [readers.open_dataset(spec) for spec in config.data.targets]
   folds = checks.check_targets(
     sources, targets, cross_camera=config.eval.cross_camera
@@ -68,11 +69,17 @@ def run(argv: Sequence[str]) -> int:
     _say(note)
   for line in provenance.source_lines(run_folder.describe_sources(sources)):
     _say(line)
-  alone = config.method == "metabin" and config.meta.num_mtrain == 1
+  alone = meta and config.meta.num_mtrain == 1
   if alone and "shuffle" in config.loss.mtrain:
     _say(
       "meta.num_mtrain is 1: the shuffle loss has no other domain to shuffle "
       "with; take it out of loss.mtrain, or add domains."
+    )
+  if not config.meta.base_step and "ce" not in _outer_losses(config):
+    _say(
+      "meta.base_step is False and the outer loss has no 'ce': classifier and "
+      "neck are not trained; add it to loss.mtest"
+      + (" or loss.mtrain." if config.meta.combined else ".")
     )
   compilation_cache.enable()
   outcome = loop.train(config, sources, workdir, say=_say)
@@ -106,6 +113,12 @@ def run(argv: Sequence[str]) -> int:
     _say(f"no targets, so {json_file} was not written; set data.targets.")
   _say(f"done: {outcome.step} iterations in {workdir}")
   return 0
+
+
+def _outer_losses(config):
+  """Losses of the outer step of method "mldg"."""
+  combined = config.loss.mtrain if config.meta.combined else ()
+  return {*config.loss.mtest, *combined}
 
 
 def _parse(argv):

@@ -32,6 +32,27 @@ def evaluate_target(
     See `summary.combine_folds`; metrics in [0, 1].
 
   Raises:
+    UserError: as `evaluate_folds` does.
+  """
+  return summary.combine_folds(evaluate_folds(folds, embed_records, settings))
+
+
+def evaluate_folds(
+  folds: Sequence[Any],
+  embed_records: Callable[[Sequence[Any]], np.ndarray],
+  settings: Settings = _DEFAULTS,
+) -> list[summary.Summary]:
+  """Evaluates folds, with one pass over all their images.
+
+  Args:
+    folds: as for `evaluate_target`.
+    embed_records: records -> embeddings [N, D].
+    settings: what to do with the embeddings.
+
+  Returns:
+    A summary for each fold, see `summary.summarize`.
+
+  Raises:
     UserError: if a fold has no valid query, an embedding is not finite, or a
       fold has too few images for re-ranking or query expansion.
   """
@@ -62,7 +83,7 @@ def evaluate_target(
     labels = (q_pid, q_camid, g_pid, g_camid)
     ranked = rank(query, gallery, labels, settings)
     summaries.append(summary.summarize(ranked, settings.ranks))
-  return summary.combine_folds(summaries)
+  return summaries
 
 
 def rank(

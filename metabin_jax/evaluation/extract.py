@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,18 +46,6 @@ def make_embedder(
     and mirrored image summed, then L2-normalized.
   """
 
-  @jax.jit
-  def apply(variables, images):
-    if flip:
-      images = jnp.concatenate([images, images[:, :, ::-1]])
-    outputs: Any = network.apply(variables, images, mode="eval")
-    if not flip:
-      return outputs.embedding
-    image, mirrored = jnp.split(outputs.embedding, 2)
-    total = image + mirrored
-    norm = jnp.linalg.norm(total, axis=1, keepdims=True)
-    return total / jnp.maximum(norm, _NORM_EPSILON)
-
   on_device = jax.device_put(dict(variables))
 
   def embed(images: np.ndarray) -> np.ndarray:
@@ -66,11 +55,25 @@ def make_embedder(
       padding = batch_size - len(batch)
       if padding:
         batch = np.concatenate([batch, np.repeat(batch[:1], padding, axis=0)])
-      rows = np.asarray(apply(on_device, batch), np.float32)
+      rows = np.asarray(_apply(network, flip, on_device, batch), np.float32)
       parts.append(rows[: batch_size - padding])
     return np.concatenate(parts)
 
   return embed
+
+
+# Compiled once for equal networks, so other weights cost no compilation.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _apply(network, flip, variables, images):
+  if flip:
+    images = jnp.concatenate([images, images[:, :, ::-1]])
+  outputs: Any = network.apply(variables, images, mode="eval")
+  if not flip:
+    return outputs.embedding
+  image, mirrored = jnp.split(outputs.embedding, 2)
+  total = image + mirrored
+  norm = jnp.linalg.norm(total, axis=1, keepdims=True)
+  return total / jnp.maximum(norm, _NORM_EPSILON)
 
 
 def embed_paths(

@@ -16,7 +16,7 @@ import numpy as np
 
 from metabin_jax import models
 from metabin_jax.errors import UserError
-from metabin_jax.models import reid
+from metabin_jax.models import registry, reid
 
 COLLECTIONS = ("params", "balance", "batch_stats")
 # Our variable name -> the reference's suffix, per arm.
@@ -35,6 +35,8 @@ _SUFFIXES = {
   },
 }
 _SUFFIXES["bin"] = {**_SUFFIXES["bin_half"], "rho": "gate"}
+# Some layers are of the one kind, some of the other.
+_SUFFIXES["dualnorm_metabin"] = {**_SUFFIXES["bn"], **_SUFFIXES["in"]}
 _CONSTANTS = {"pixel_mean": reid.PIXEL_MEAN, "pixel_std": reid.PIXEL_STD}
 
 
@@ -60,12 +62,18 @@ def from_official(
 
   Raises:
     UserError: lists keys that are missing, left over, of another shape or not
-      finite; or says which backbones and norms there are.
+      finite; or says which backbones and norms there are, or that the reference
+    does not have the norm.
   """
   if "heads.classifier_fc.weight" not in state:
     raise UserError(
       "the state dict has no heads.classifier_fc.weight, so it is not a "
       "MetaBIN checkpoint; pass the dict stored under its key 'model'."
+    )
+  if norm in registry.norms() and norm not in _SUFFIXES:
+    raise UserError(
+      f"the reference has no weights for norm {norm!r}; those it has are "
+      f"{', '.join(_SUFFIXES)}."
     )
   num_classes = state["heads.classifier_fc.weight"].shape[0]
   try:

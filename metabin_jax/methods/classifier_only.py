@@ -53,7 +53,7 @@ def make_classifier_step(
   def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
     def loss_of(classifier):
       params = {**state.params, optim.CLASSIFIER: classifier}
-      outputs = network.apply(
+      outputs: Any = network.apply(
         {**state.variables, "params": params}, batch.image, mode="eval"
       )
       return objective(outputs, batch)

@@ -61,8 +61,9 @@ def make_base_step(
         {**state.variables, "params": params, "balance": balance},
         batch.image,
         mode="update",
-        mutable=["batch_stats"],
+        mutable=["batch_stats", "aux"],
       )
+      outputs = outputs._replace(aux=moved.get("aux", ()))
       total, parts = objective(outputs, batch)
       return total, (parts, moved.get("batch_stats", state.batch_stats))
 

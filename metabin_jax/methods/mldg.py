@@ -90,18 +90,18 @@ def make_meta_step(
       return {**state.variables, "params": params, "balance": balance}
 
     def mtrain_loss(theta):
-      if not update_statistics:
-        outputs = network.apply(variables(theta), mtrain.image, mode="hold")
-        total, parts = mtrain_objective(outputs, mtrain)
-        return total, (parts, state.batch_stats)
+      outputs: Any
       outputs, moved = network.apply(
-        variables(theta), mtrain.image, mode="update", mutable=["batch_stats"]
+        variables(theta),
+        mtrain.image,
+        mode="update" if update_statistics else "hold",
+        mutable=["batch_stats"] if update_statistics else [],
       )
       total, parts = mtrain_objective(outputs, mtrain)
       return total, (parts, moved.get("batch_stats", state.batch_stats))
 
     def mtest_loss(theta):
-      outputs = network.apply(variables(theta), mtest.image, mode="hold")
+      outputs: Any = network.apply(variables(theta), mtest.image, mode="hold")
       return mtest_objective(outputs, mtest)
 
     def adapt(theta, gradient):

@@ -8,11 +8,11 @@ from typing import Any
 import jax
 
 from metabin_jax.models import Outputs
-from metabin_jax.ops import losses
+from metabin_jax.ops import losses, restitution_loss
 
 # (network outputs, batch) -> (total, {name: unweighted loss})
 Objective = Callable[[Outputs, Any], tuple[jax.Array, dict[str, jax.Array]]]
-NAMES = ("ce", "triplet", "shuffle", "scatter")
+NAMES = ("ce", "triplet", "shuffle", "scatter", "snr")
 
 
 def make_objective(
@@ -58,9 +58,11 @@ def make_objective(
       return losses.triplet(outputs.pooled, batch.pid, margin=margin)
     if name == "shuffle":
       return losses.shuffle(outputs.pooled, batch.pid, batch.domain)
-    return losses.scatter(
-      outputs.pooled, batch.domain, normalize=scatter_normalize
-    )
+    if name == "scatter":
+      return losses.scatter(
+        outputs.pooled, batch.domain, normalize=scatter_normalize
+      )
+    return restitution_loss.restitution_loss(outputs.aux, batch.pid)
 
   def objective(outputs, batch):
     parts = {name: part(name, outputs, batch) for name in names}

@@ -11,26 +11,60 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+# XLA's convolution on the CPU is up to 20 times slower than one matrix product
+# on maps of 4x2 and 2x2 pixels (experiments/benchmarks/small_maps.md).
+_SMALL_MAP_PIXELS = 9
 
-def conv(x: jax.Array, kernel: jax.Array, *, stride: int = 1) -> jax.Array:
+
+def conv(
+  x: jax.Array, kernel: jax.Array, *, stride: int = 1, form: str = "auto"
+) -> jax.Array:
   """Convolution padded by (size - 1) // 2 on every side, as PyTorch pads.
 
   Args:
     x: [B, H, W, I].
-    kernel: [kh, kw, I, O].
+    kernel: [kh, kw, I, O] with odd kh and kw.
     stride: step in both directions.
+    form: "direct" (XLA's convolution), "product" (windows side by side, then
+      one matrix product) or "auto": product for tiny maps on the CPU, else
+      direct.
 
   Returns:
-    [B, ceil(H / stride), ceil(W / stride), O] for odd kernel sizes.
+    [B, ceil(H / stride), ceil(W / stride), O].
+
+  Raises:
+    ValueError: for an unknown form.
   """
-  pads = [((size - 1) // 2, (size - 1) // 2) for size in kernel.shape[:2]]
-  return jax.lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride, stride),
-    pads,
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-  )
+  kh, kw, inputs, outputs = kernel.shape
+  out_h, out_w = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
+  if form == "auto":
+    tiny = out_h * out_w <= _SMALL_MAP_PIXELS and kh * kw > 1
+    tiny = tiny and jax.default_backend() == "cpu"
+    form = "product" if tiny else "direct"
+  pad_h, pad_w = (kh - 1) // 2, (kw - 1) // 2
+  if form == "direct":
+    return jax.lax.conv_general_dilated(
+      x,
+      kernel,
+      (stride, stride),
+      ((pad_h, pad_h), (pad_w, pad_w)),
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+  if form != "product":
+    raise ValueError(f"form is {form!r}, want auto, direct or product.")
+  padded = jnp.pad(x, ((0, 0), (pad_h, pad_h), (pad_w, pad_w), (0, 0)))
+  windows = [
+    padded[
+      :,
+      i : i + (out_h - 1) * stride + 1 : stride,
+      j : j + (out_w - 1) * stride + 1 : stride,
+    ]
+    for i in range(kh)
+    for j in range(kw)
+  ]
+  columns = jnp.concatenate(windows, axis=-1).reshape(-1, kh * kw * inputs)
+  flat = jnp.matmul(columns, kernel.reshape(-1, outputs))
+  return flat.reshape(x.shape[0], out_h, out_w, outputs)
 
 
 def depthwise(

@@ -10,7 +10,7 @@ from metabin_jax.errors import UserError
 from metabin_jax.report import (
   ablation_bars,
   embedding_map,
-  files,
+  figure_files,
   loss_curves,
   rho_gradients,
   rho_layers,
@@ -132,7 +132,7 @@ def _write(
 ) -> list[pathlib.Path]:
   figure = output.folder / f"{kind}.{output.format}"
   table = output.folder / f"{kind}.csv"
-  files.save_rows(
+  figure_files.save_rows(
     table,
     module.HEADER,
     (row for name, values in data.items() for row in module.rows(name, values)),

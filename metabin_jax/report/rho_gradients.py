@@ -13,7 +13,7 @@ from metabin_jax.data import array_source, readers
 from metabin_jax.errors import UserError
 from metabin_jax.methods import objectives
 from metabin_jax.models import ReIDNetwork
-from metabin_jax.report import layers, runs, style
+from metabin_jax.report import layer_names, runs, style
 from metabin_jax.runtime import experiment, scoring
 
 HEADER = (
@@ -112,7 +112,7 @@ def rho_gradients(
         np.abs(values[:, index]).mean(0),
         (values[:, index] > 0).mean(0, dtype=np.float32),
       )
-      for layer, values in layers.by_layer(stacked).items()
+      for layer, values in layer_names.by_layer(stacked).items()
     }
     for index, name in enumerate(parts)
   }
@@ -134,7 +134,7 @@ def load(run: runs.Run, options: runs.Options) -> RhoGradients:
   """
   loaded = scoring.load_run(run.workdir, options.step)
   config = loaded.config
-  order = list(layers.rho_of(loaded, run.workdir))
+  order = list(layer_names.rho_of(loaded, run.workdir))
   names = options.losses or tuple(config.loss.mtrain)
   unknown = [name for name in names if name not in objectives.NAMES]
   if unknown:

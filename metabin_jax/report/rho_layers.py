@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metabin_jax.report import layers, runs, style
+from metabin_jax.report import layer_names, runs, style
 from metabin_jax.runtime import scoring
 
 HEADER = ("run", "step", "layer", "channel", "rho")
@@ -40,7 +40,7 @@ def load(run: runs.Run, options: runs.Options) -> RhoLayers:
     UserError: if there is no such checkpoint, or no rho in it.
   """
   loaded = scoring.load_run(run.workdir, options.step)
-  return RhoLayers(loaded.step, layers.rho_of(loaded, run.workdir))
+  return RhoLayers(loaded.step, layer_names.rho_of(loaded, run.workdir))
 
 
 def rows(name: str, data: RhoLayers) -> Iterator[tuple[Any, ...]]:
@@ -83,7 +83,7 @@ def draw(figure: Any, data: Mapping[str, RhoLayers]) -> None:
       edgecolor=style.COLOURS[0],
     )
     pair[1].set_title(
-      f"mean {everything.mean():.3f}, deviation {everything.std():.3f}",
+      f"mean {everything.mean():.3f}, std {everything.std():.3f}",
       loc="left",
     )
   grid[-1, 1].set_xlabel("% of all channels")

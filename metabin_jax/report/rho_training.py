@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metabin_jax.errors import UserError
-from metabin_jax.report import layers, runs, style
+from metabin_jax.report import layer_names, runs, style
 from metabin_jax.runtime import experiment, metric_writer, resolve
 
 HEADER = ("run", "step", "layer", "mean", "std")
@@ -113,7 +113,7 @@ def _order(run: runs.Run, line: Mapping[str, Any]) -> list[str]:
   """Layers of the metrics, as an image meets them."""
   config = resolve.resolve(resolve.from_dict(run.description["config"]))
   network = experiment.create_network(config, run.description["num_classes"])
-  order = layers.forward_order(
+  order = layer_names.forward_order(
     network, config.data.height_px, config.data.width_px
   )
   written = {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from metabin_jax.errors import UserError
-from metabin_jax.report import files
+from metabin_jax.report import figure_files
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -17,9 +17,7 @@ FORMATS = ("png", "pdf", "svg")
 COLOURS = ("#1f2a63", "#a8352a", "#2f8a68", "#d98c21", "#8fbfe0")
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")
-HATCHES = ("", "///", "...", "xxx", "\\\\\\")
-# Its lightness rises from end to end.
-COLOUR_MAP = "viridis"
+HATCHES = ("", "///")
 _SETTINGS: dict[str, Any] = {
   "axes.axisbelow": True,
   "axes.grid": True,
@@ -103,7 +101,7 @@ def save_figure(
   with matplotlib.style.context(["default", _SETTINGS]):
     figure = Figure(figsize=size)
     draw(figure)
-    files.replace_file(
+    figure_files.replace_file(
       path,
       lambda part: figure.savefig(part, format=kind, metadata=_METADATA[kind]),
     )

@@ -8,6 +8,7 @@ result.json or error.txt.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import json
 import pathlib
@@ -29,6 +30,8 @@ from metabin_jax.runtime import plugins, resolve
 # Exit status of a process that finds the job held by another one (EX_TEMPFAIL
 # of sysexits.h).
 HELD = 75
+# Methods that split the domains into meta-train and meta-test.
+META = ("metabin", "mldg")
 # Keys that change how fast a run is, but none of its numbers.
 _FREE = (
   "data.workers",
@@ -59,12 +62,10 @@ class JobFolder:
   ) -> None:
     """Writes what to do: the job, its resolved configuration, more targets."""
     self.path.mkdir(parents=True, exist_ok=True)
-    described = {"scale": job.scale, "setting": job.setting, "arm": job.arm}
-    described |= {"seed": job.seed, "overrides": dict(job.overrides)}
     save_json(
       self._job,
       {
-        "job": described,
+        "job": dataclasses.asdict(job),
         "config": dict(config),
         "more_targets": list(more_targets),
       },

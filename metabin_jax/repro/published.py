@@ -238,3 +238,17 @@ QUOTED_SINGLE: tuple[tuple[str, Table, str], ...] = (
     SLIDES,
   ),
 )
+
+# "All Params" in millions: convolutions and affine maps of the backbone,
+# without rho, neck and classifier. Title of the row in Table S1 -> value.
+PARAMETERS_S1: Mapping[str, float] = {
+  "MobileNetV2 x1.0": 2.26,
+  "MobileNetV2 x1.4": 4.34,
+  "ResNet-18": 11.19,
+  "ResNet-34": 21.30,
+  "ResNet-50": 23.56,
+  "ResNet-101": 42.61,
+  "ResNet-152": 58.30,
+}
+# Persons of the five sources: classes of the published classifier.
+NUM_PERSONS = 18_530

@@ -23,7 +23,12 @@ from metabin_jax.errors import UserError
 from metabin_jax.evaluation import settings
 from metabin_jax.evaluation.summary import COUNTS, STD_SUFFIX, Summary
 from metabin_jax.repro.costs import Costs
-from metabin_jax.repro.job_folder import HELD, JobFolder, missing_targets
+from metabin_jax.repro.job_folder import (
+  HELD,
+  META,
+  JobFolder,
+  missing_targets,
+)
 from metabin_jax.runtime import (
   checkpoint,
   compilation_cache,
@@ -36,7 +41,6 @@ from metabin_jax.runtime.finite import NonFiniteError
 
 FAILED = 1
 USER_MISTAKE = 2
-_META_METHODS = ("metabin", "mldg")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -85,7 +89,7 @@ def run(folder: JobFolder) -> int:
     return 0
   config = resolve.resolve(resolve.from_dict(task["config"]))
   sources = [readers.open_dataset(spec) for spec in config.data.sources]
-  checks.check_sources(sources, meta=config.method in _META_METHODS)
+  checks.check_sources(sources, meta=config.method in META)
   specs = [*config.data.targets, *task["more_targets"]]
   targets = [readers.open_dataset(spec) for spec in specs]
   checks.check_targets(sources, targets, cross_camera=config.eval.cross_camera)

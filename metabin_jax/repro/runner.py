@@ -62,7 +62,6 @@ def run(
   say: Callable[[str], None],
   more_targets: Sequence[str] = (),
   processes: int = 1,
-  environment: Mapping[str, str] | None = None,
 ) -> Outcome:
   """Runs the jobs that have no result yet.
 
@@ -75,7 +74,6 @@ def run(
     say: gets one line about each job.
     more_targets: descriptions of data sets to score on beside the jobs' own.
     processes: how many jobs to run at a time.
-    environment: of the processes; None: that of this one.
 
   Returns:
     What has become of each job.
@@ -95,17 +93,17 @@ def run(
           process = next(waiting, None)
           if process is None:
             break
-          process.start(environment)
+          process.start()
           running.append(process)
+        if not running:
+          break
+        time.sleep(_POLL_SECONDS)
         for process in list(running):
           process.stop(signals.count)
           status = process.poll()
           if status is not None:
             running.remove(process)
             process.report(status, outcome, say)
-        if not running:  # as many as may were started: there are no more
-          break
-        time.sleep(_POLL_SECONDS)
     finally:
       for process in running:
         process.stop(1)
@@ -129,21 +127,15 @@ class _Process:
     self._stops = 0
     self._process: subprocess.Popen[bytes] | None = None
 
-  def start(self, environment: Mapping[str, str] | None) -> None:
+  def start(self) -> None:
     """Starts the process, with its output at the end of log.txt."""
     self._start = time.monotonic()
     with self._folder.log.open("ab") as log:
       self._process = subprocess.Popen(
-        [
-          sys.executable,
-          "-m",
-          "metabin_jax.repro.run_job",
-          str(self._folder.path.absolute()),
-        ],
+        _command(self._folder),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        env=None if environment is None else dict(environment),
         # Out of reach of the terminal's Ctrl-C: it comes from us, once.
         start_new_session=True,
       )
@@ -175,6 +167,11 @@ class _Process:
     else:
       outcome.failed.append(self._folder)
       say(f"{self._label}: FAILED with status {status}")
+
+
+def _command(folder: JobFolder) -> list[str]:
+  module = "metabin_jax.repro.run_job"
+  return [sys.executable, "-m", module, str(folder.path.absolute())]
 
 
 class _Signals:

@@ -19,10 +19,12 @@ from metabin_jax.methods import (
   classifier_only,
   joint,
   metabin,
+  mldg,
   objectives,
   optim,
 )
 from metabin_jax.methods.state import TrainState, create_state
+from metabin_jax.runtime import resolve
 
 
 class Horizon(NamedTuple):
@@ -37,8 +39,8 @@ class Experiment(NamedTuple):
   """What the train loop needs.
 
   `base_step(state, batch)` makes one base update; `train_step(state,
-  iteration)` makes the last base update of an iteration, the meta update if
-  there is one, and counts. Both are jitted and consume their state.
+  iteration)` makes the last base update of an iteration and the meta update,
+  if there are such, and counts. Both are jitted and consume their state.
   """
 
   network: models.ReIDNetwork
@@ -134,7 +136,7 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
     state=create_state(variables, tx_params, tx_balance),
     base_step=jax.jit(base_step, donate_argnums=0),
     train_step=_make_train_step(
-      config, network, base_step, tx_balance, epoch_steps
+      config, network, base_step, tx_params, rate, tx_balance, epoch_steps
     ),
   )
 
@@ -146,7 +148,9 @@ def create_plan(config: Any, records: Sequence[Record]) -> batches.BatchPlan:
     batch_size=config.data.batch_size,
     instances=config.data.instances,
     seed=config.train.seed,
-    num_mtrain=config.meta.num_mtrain if config.method == "metabin" else None,
+    num_mtrain=(
+      config.meta.num_mtrain if config.method in resolve.META_METHODS else None
+    ),
     height=config.data.height_px,
     width=config.data.width_px,
     augmentation=augment.AugmentConfig(
@@ -155,7 +159,10 @@ def create_plan(config: Any, records: Sequence[Record]) -> batches.BatchPlan:
       jitter=config.data.jitter,
       erasing_prob=config.data.erasing_prob,
     ),
-    first_base_updates=config.meta.first_base_updates,
+    # Without a base step the one base batch of an iteration is left unused.
+    first_base_updates=(
+      config.meta.first_base_updates if config.meta.base_step else 1
+    ),
     balanced=config.data.sampler == "balanced",
     shuffled=config.data.sampler == "shuffle",
   )
@@ -210,27 +217,66 @@ def _objective(config, names):
   )
 
 
-def _make_train_step(config, network, base_step, tx_balance, epoch_steps):
+def _make_train_step(
+  config, network, base_step, tx_params, rate, tx_balance, epoch_steps
+):
   if config.method == "joint":
     joint_step = jax.jit(joint.make_train_step(base_step), donate_argnums=0)
     return lambda state, iteration: joint_step(state, iteration.base[-1])
-  beta = optim.make_beta_schedule(
-    low=config.meta.beta_low,
-    high=config.meta.beta_high,
-    period_steps=max(2, round(config.meta.beta_period_epochs * epoch_steps)),
-    fixed=config.meta.beta_fixed,
-    scale=config.optim.rho_lr if config.meta.beta_times_rho_lr else 1.0,
+  if config.method == "mldg":
+    meta_step = _make_mldg_step(
+      config, network, tx_params, rate, tx_balance, epoch_steps
+    )
+  else:
+    meta_step = _make_metabin_step(config, network, tx_balance, epoch_steps)
+  if not config.meta.base_step:
+    alone = mldg.make_train_step(meta_step)
+    return lambda state, iteration: alone(
+      state, iteration.mtrain, iteration.mtest
+    )
+  step = metabin.make_train_step(base_step, meta_step)
+  return lambda state, iteration: step(
+    state, iteration.base[-1], iteration.mtrain, iteration.mtest
   )
-  meta_step = metabin.make_meta_step(
+
+
+def _make_metabin_step(config, network, tx_balance, epoch_steps):
+  scale = config.optim.rho_lr if config.meta.beta_times_rho_lr else 1.0
+  return metabin.make_meta_step(
     network,
     _objective(config, config.loss.mtrain),
     _objective(config, config.loss.mtest),
     tx_balance,
-    beta,
+    _make_cycle(config, epoch_steps, scale),
     second_order=config.meta.second_order,
     second_order_by=config.meta.second_order_by,
   )
-  step = metabin.make_train_step(base_step, meta_step)
-  return lambda state, iteration: step(
-    state, iteration.base[-1], iteration.mtrain, iteration.mtest
+
+
+def _make_mldg_step(config, network, tx_params, rate, tx_balance, epoch_steps):
+  return mldg.make_meta_step(
+    network,
+    _objective(config, config.loss.mtrain),
+    _objective(config, config.loss.mtest),
+    tx_params,
+    rate,
+    tx_balance,
+    config.optim.rho_lr,
+    _make_cycle(config, epoch_steps, 1.0),
+    second_order=config.meta.second_order,
+    combined=config.meta.combined,
+    update_statistics=not config.meta.base_step,
+    bias_factor=config.optim.bias_factor,
+    classifier_factor=config.optim.classifier_factor,
+  )
+
+
+def _make_cycle(config, epoch_steps, scale):
+  """The inner step size, or its ratio to the learning rate, by iteration."""
+  return optim.make_beta_schedule(
+    low=config.meta.beta_low,
+    high=config.meta.beta_high,
+    period_steps=max(2, round(config.meta.beta_period_epochs * epoch_steps)),
+    fixed=config.meta.beta_fixed,
+    scale=scale,
   )

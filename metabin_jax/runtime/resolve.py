@@ -17,8 +17,10 @@ from metabin_jax.methods import objectives, optim
 from metabin_jax.models import registry
 from metabin_jax.runtime import plugins, section_checks
 
+# Methods that split the domains into meta-train and meta-test.
+META_METHODS = ("metabin", "mldg")
 _CHOICES = {
-  "method": ("metabin", "joint"),
+  "method": ("metabin", "joint", "mldg"),
   "preset": tuple(default_config.PRESETS),
   "model.last_stride": (1, 2),
   "model.dtype": ("float32", "bfloat16"),
@@ -110,6 +112,8 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.FrozenConfigDict:
   _check_tuples(config)
   section_checks.check_eval(config.eval)
   section_checks.check_recipe(config)
+  section_checks.check_meta(config)
+  section_checks.check_snr(config)
   _check_rho(config)
   return config_dict.FrozenConfigDict(config)
 
@@ -252,12 +256,12 @@ def _check_rho(config):
     norms = " or ".join(map(repr, registry.balanced_norms()))
     raise UserError(
       f"model.norm {config.model.norm!r} has no rho to learn; use {norms}, or "
-      "method 'joint' with optim.joint_rho=False."
+      "method 'joint' or 'mldg' with optim.joint_rho=False."
     )
   if config.method == "metabin" and config.optim.joint_rho:
     raise UserError(
-      "optim.joint_rho is for method 'joint': MetaBIN's base step keeps rho "
-      "constant; set one of the two back."
+      "optim.joint_rho is for method 'joint' or 'mldg': MetaBIN's base step "
+      "keeps rho constant; set one of the two back."
     )
 
 

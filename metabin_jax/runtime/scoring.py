@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metabin_jax.data.images import load_image
-from metabin_jax.data.records import DataSet
+from metabin_jax.data.records import DataSet, Fold, Record
 from metabin_jax.errors import UserError
-from metabin_jax.evaluation import evaluate, extract, settings
+from metabin_jax.evaluation import adabn, evaluate, extract, settings, summary
 from metabin_jax.evaluation.summary import Summary
 from metabin_jax.runtime import checkpoint, experiment, resolve, run_folder
+
+EmbedRecords = Callable[[Sequence[Record]], np.ndarray]
 
 
 class LoadedRun(NamedTuple):
@@ -104,9 +106,11 @@ def score(
     UserError: if an image cannot be read or no query is valid.
   """
   chosen = settings.from_config(config.eval)
-  embed = extract.make_embedder(
-    network, variables, config.eval.batch_size, flip=chosen.flip
-  )
+  size = config.eval.batch_size
+
+  def embed_with(variables: Mapping[str, Any]) -> extract.Embedder:
+    return extract.make_embedder(network, variables, size, flip=chosen.flip)
+
   height, width = config.data.height_px, config.data.width_px
   with ThreadPoolExecutor(config.data.workers or None) as pool:
 
@@ -114,13 +118,26 @@ def score(
       read = pool.map(lambda path: load_image(path, height, width), paths)
       return np.stack(list(read))
 
-    return {
-      target.name: evaluate.evaluate_target(
-        target.folds,
-        lambda records: extract.embed_paths(
-          embed, load, [record.path for record in records]
-        ),
-        chosen,
+    def embed_records(embed: extract.Embedder) -> EmbedRecords:
+      return lambda records: extract.embed_paths(
+        embed, load, [record.path for record in records]
       )
+
+    def score_adapted(fold: Fold) -> Summary:
+      paths = adabn.choose_paths(fold, chosen.adapt_bn)
+      adapted = adabn.adapt(network, variables, load, paths, size)
+      embed = embed_records(embed_with(adapted))
+      return evaluate.evaluate_folds([fold], embed, chosen)[0]
+
+    if chosen.adapt_bn != "none":
+      return {
+        target.name: summary.combine_folds(
+          [score_adapted(fold) for fold in target.folds]
+        )
+        for target in targets
+      }
+    embed = embed_records(embed_with(variables))
+    return {
+      target.name: evaluate.evaluate_target(target.folds, embed, chosen)
       for target in targets
     }

@@ -8,7 +8,7 @@ from typing import Any
 from metabin_jax.errors import UserError
 
 # Losses that compare images of a batch: no use if each shows somebody else.
-_ON_PAIRS = ("triplet", "shuffle", "scatter")
+_ON_PAIRS = ("triplet", "shuffle", "scatter", "snr")
 
 
 def check_recipe(config: Any) -> None:
@@ -45,6 +45,61 @@ def check_recipe(config: Any) -> None:
       f"loss.base has {', '.join(pairs)}, which compares images of a person or "
       "domain, and data.sampler 'shuffle' does not see to it that a batch has "
       "them; use \"--config.loss.base=('ce',)\", or another sampler."
+    )
+
+
+def check_meta(config: Any) -> None:
+  """Checks that the options of the meta step go with the method.
+
+  Args:
+    config: a configuration without blanks, each value one that exists.
+
+  Raises:
+    UserError: names the key, its value and what is allowed.
+  """
+  meta = config.meta
+  if config.method == "mldg":
+    if meta.second_order_by != "reverse":
+      raise UserError(
+        f"meta.second_order_by is {meta.second_order_by!r}, and method 'mldg' "
+        "knows 'reverse' only; set it to that."
+      )
+    return
+  for key in ("combined", "base_step"):
+    if not meta[key]:
+      raise UserError(
+        f"meta.{key} is False, and that is for method 'mldg'; set it to True "
+        f"for method {config.method!r}."
+      )
+
+
+def check_snr(config: Any) -> None:
+  """Checks that the loss "snr" has its layers, and a step that collects them.
+
+  Args:
+    config: a configuration without blanks, each value one that exists.
+
+  Raises:
+    UserError: names the key, its value and what is allowed.
+  """
+  phases = [p for p in ("base", "mtrain", "mtest") if "snr" in config.loss[p]]
+  if not phases:
+    return
+  if config.model.norm != "snr":
+    raise UserError(
+      f"loss.{phases[0]} has 'snr', the loss of the layers of model.norm 'snr', "
+      f"and model.norm is {config.model.norm!r}; change it, or leave the loss "
+      "out."
+    )
+  if phases != ["base"]:
+    raise UserError(
+      f"loss.{phases[-1]} has 'snr', which only the base step computes; name it "
+      "in loss.base alone."
+    )
+  if config.optim.classifier_only_epochs:
+    raise UserError(
+      "loss.base has 'snr', which the epochs of the classifier alone do not "
+      "compute: set optim.classifier_only_epochs to 0, or leave the loss out."
     )
 
 

@@ -159,18 +159,20 @@ def test_flags_change_the_evaluation(runs, capsys, tmp_path, monkeypatch):
     "--query-expansion=2",
     "--ap=trapezoid",
     "--cross-camera=off",
+    "--adapt-bn=gallery",
     f"--json={file}",
   )
   out, _ = evaluate(capsys, *runs, *flags)
   want = (
     "cosine, AP trapezoid, matches by the same camera count, image and mirror "
-    "image, queries expanded by 2"
+    "image, batch norm adapted to the gallery, queries expanded by 2"
   )
   assert plain(out) == [f"evaluation: {want}"]
   assert json.loads(file.read_text())["evaluation"]["bn"] == want
   for section in seen:
     assert (section.flip, section.query_expansion) == (True, 2)
     assert (section.ap, section.cross_camera) == ("trapezoid", False)
+    assert section.adapt_bn == "gallery"
     assert not section.rerank
 
 
@@ -199,6 +201,7 @@ def test_flags_win_over_the_run(runs, capsys, tmp_path):
   ("flag", "message"),
   [
     ("--ap=voc", "eval.ap is 'voc'; choose one of interpolation-free"),
+    ("--adapt-bn=query", "eval.adapt_bn is 'query'; choose one of none"),
     ("--query-expansion=-1", "eval.query_expansion is -1"),
     ("--query-expansion=x", "invalid int value: 'x'"),
     ("--query-expansion=11", "which has 10; lower eval.query_expansion"),

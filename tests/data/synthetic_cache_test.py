@@ -209,7 +209,8 @@ class TestCache:
     folder = Path(dataset.__file__).parent
     plumbing = {"__init__", "contact_sheet", "dataset", "presets", "workers"}
     drawing = {p.name for p in folder.glob("*.py") if p.stem not in plumbing}
-    assert drawing == {n for n in dataset._SOURCES if "/" not in n}
+    known = (*dataset._SOURCES, *dataset._CAMERA_SOURCES)
+    assert drawing == {n for n in known if "/" not in n}
 
   def test_unguarded_script_on_stdin_can_use_workers(self, tmp_path):
     code = (
@@ -239,7 +240,7 @@ class TestCache:
 
 class TestMistakes:
   def test_unknown_preset(self, tmp_path):
-    with pytest.raises(errors.UserError, match="'huge'; use one of large"):
+    with pytest.raises(errors.UserError, match="'huge'; use one of cameras, large"):
       synthetic.ensure("huge", tmp_path)
 
   def test_no_workers(self, tmp_path):

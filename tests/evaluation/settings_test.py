@@ -44,6 +44,15 @@ def test_every_key_is_taken_over(name):
       "cosine, AP interpolation-free, matches by the same camera count, image "
       "and mirror image, queries expanded by 5, re-ranked k1=7 k2=2 lambda=1",
     ),
+    (
+      {"adapt_bn": "gallery"},
+      "cosine, AP interpolation-free, batch norm adapted to the gallery",
+    ),
+    (
+      {"adapt_bn": "all", "flip": True, "query_expansion": 1},
+      "cosine, AP interpolation-free, image and mirror image, batch norm "
+      "adapted to queries and gallery, queries expanded by 1",
+    ),
     # What changes no number is not mentioned.
     (
       {"rerank_k1": 7, "place": "host", "ranks": (1,), "fprs": ()},

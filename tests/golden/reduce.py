@@ -24,6 +24,12 @@ EVERY = 4
 # Kept entries of flat rho vectors; layer widths are even, so 3 meets them all.
 RHO_EVERY = {"resnet18": 3, "mobilenetv2_1.0": 9}
 RHO_ARRAYS = ("inner_grad", "gates_inner", "mtest_gate_grad", "gates_per_iter")
+JOINT_RUNS = (
+  "resnet18/BN",
+  "resnet18/IN",
+  "resnet18/BIN_half",
+  "mobilenetv2_1.0/DualNorm",
+)
 UNUSED = (
   "doms",
   "pids_base",
@@ -89,7 +95,6 @@ def reduce_norm_types(full):
     key: full[key][:, ::EVERY] if key.endswith("pooled") else full[key]
     for key in full.files
     if key.endswith(("pooled", "logits"))
-    and "DualNorm" not in key
     # The same arrays as in c_forward_<network>.
     and "BIN_gate2" not in key
   }
@@ -154,9 +159,8 @@ def reduce_schedules(full):
 def reduce_joint(full):
   out = {}
   for key in full.files:
-    arm = key.split("/")[2] if key.startswith("joint/resnet18/") else ""
-    name = key.rsplit("/", 1)[-1]
-    if arm not in ("BN", "IN", "BIN_half"):
+    method, *run, name = key.split("/")
+    if method != "joint" or "/".join(run) not in JOINT_RUNS:
       continue
     if name in ("fwd0_loss", "fwd1_loss", "state_names"):
       out[key] = full[key]
@@ -195,8 +199,6 @@ def reduce_keys(folder):
   out = {}
   for path in sorted(folder.glob("keys_*.json")):
     name = path.stem.removeprefix("keys_")
-    if "DualNorm" in name:
-      continue
     rows = json.loads(path.read_text())
     out[f"{name}/keys"] = np.array([row["key"] for row in rows])
     shapes = [list(row["shape"]) for row in rows]

@@ -20,6 +20,7 @@ NORMS = {
   "bin_half": "BIN_half",
   "bin_shared": "BIN_gate1",
   "bin": "BIN_gate2",
+  "dualnorm_metabin": "DualNorm",
 }
 PIXEL_MEAN = [255 * v for v in (0.485, 0.456, 0.406)]
 PIXEL_STD = [255 * v for v in (0.229, 0.224, 0.225)]

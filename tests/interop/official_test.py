@@ -25,6 +25,7 @@ CASES += [
   for network in ("mobilenetv2_1.0", "resnet18")
   for norm in ("bn", "in", "bin_half", "bin_shared")
 ]
+CASES += [("mobilenetv2_1.0", "dualnorm_metabin")]
 
 
 def cheap_state(network, norm):

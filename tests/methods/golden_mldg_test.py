@@ -13,6 +13,7 @@ is compared coarsely.
 
 from __future__ import annotations
 
+import itertools
 from unittest import mock
 
 import jax
@@ -23,7 +24,13 @@ import pytest
 from golden import rules, training
 
 from metabin_jax.interop import official
-from metabin_jax.methods import joint, mldg, objectives, optim
+from metabin_jax.methods import (
+  joint,
+  meta_gradient,
+  mldg,
+  objectives,
+  optim,
+)
 from metabin_jax.methods import state as train_state
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -65,7 +72,9 @@ def with_stale_rho(grads, params, seen):
       change = (moved["rho"] - rho["rho"]) * of_batch
       return gradient | {"scale": gradient["scale"] + change}
     return gradient | {
-      name: walk(*(t[name] for t in (gradient, param, rho_gradient, rho, moved)))
+      name: walk(
+        *(t[name] for t in (gradient, param, rho_gradient, rho, moved))
+      )
       for name in rho
     }
 
@@ -101,25 +110,32 @@ def base_step(norm):
 def meta_step(norm, second_order, combined):
   """Jitted (state, mtrain, mtest) -> (state, metrics, inner gradient, sizes).
 
-  The last two are empty trees in second order, where they are inside of what is
-  differentiated.
+  The last two hold `params` and `balance`; in second order they are empty,
+  being inside of what is differentiated.
   """
   tx_params, tx_balance = transforms()
   objective = objectives.make_objective(LOSSES)
-  adapt = mldg._adapt_params
+  adapt_params, adapt_rho = mldg._adapt_params, meta_gradient.adapt
 
   def step(state, mtrain, mtest):
     inner, sizes = {}, {}
 
-    def record(params, gradient, size, factors):
+    def record_params(params, gradient, size, factors):
       if not second_order:
-        inner.update(gradient)
-        sizes.update(jax.tree.map(lambda factor: size * factor, factors))
-      return adapt(params, gradient, size, factors)
+        inner["params"] = gradient
+        sizes["params"] = jax.tree.map(lambda factor: size * factor, factors)
+      return adapt_params(params, gradient, size, factors)
+
+    def record_rho(balance, gradient, size, **options):
+      if not second_order:
+        inner["balance"] = gradient
+        sizes["balance"] = jax.tree.map(lambda _: size, balance)
+      return adapt_rho(balance, gradient, size, **options)
 
     with (
       training.fast_convolutions(),
-      mock.patch.object(mldg, "_adapt_params", record),
+      mock.patch.object(mldg, "_adapt_params", record_params),
+      mock.patch.object(meta_gradient, "adapt", record_rho),
     ):
       state, metrics = mldg.make_meta_step(
         training.create("resnet18", norm),
@@ -169,7 +185,9 @@ def test_one_iteration_of_resnet18(agree, variant, second_order, combined):
     error = training.loss_errors(metrics, phase, LOSSES, golden[f"fwd{i}_loss"])
     agree(f"{title}: losses", error, LIMIT)
   got = official.to_official(state.variables, norm)
-  weights = [not name.endswith(".gate") for name in golden[f"{arm}/state_names"]]
+  weights = [
+    not name.endswith(".gate") for name in golden[f"{arm}/state_names"]
+  ]
   error = training.summary_errors(
     got,
     golden[f"{arm}/state_names"][weights],
@@ -193,28 +211,26 @@ def _compare_rho(agree, title, got, golden):
   )
   change = golden["gates_final"] - origin
   error = rules.relative_error(rho - origin, change)
-  agree(f"{title}: rho change, up to the stale graph", error, 0.1)
+  agree(f"{title}: rho change, up to the stale graph", error, 0.25)
 
 
 def _compare_inner(agree, title, norm, arm, inner, sizes, golden):
   names = golden[f"{arm}/inner_names"]
-  weights = [not name.endswith(".gate") for name in names]
   error = training.summary_errors(
-    official.to_official({"params": inner}, norm),
-    names[weights],
-    golden["inner_grad_summary"][weights],
+    official.to_official(inner, norm),
+    names,
+    golden["inner_grad_summary"],
     floor=1e-6,
   )
   agree(f"{title}: inner gradient", error, LIMIT)
-  leaves = jax.tree_util.tree_leaves_with_path(sizes)
   found = {
     official.official_key(tuple(entry.key for entry in path), norm): float(size)
-    for path, leaf_size in leaves
-    for size in [leaf_size]
+    for tree in sizes.values()
+    for path, size in jax.tree_util.tree_leaves_with_path(tree)
   }
   for name, size in zip(names, golden["inner_step_size"], strict=True):
-    want = RHO_LR if name.endswith(".gate") else found[str(name)]
-    assert size == pytest.approx(want, rel=1e-12), name
+    assert found.pop(str(name)) == pytest.approx(size, rel=1e-12), name
+  assert found == {"heads.classifier_norm.bias": 0.0}
 
 
 def test_the_golden_variants_differ():
@@ -228,5 +244,5 @@ def test_the_golden_variants_differ():
         "BN_combined_secondorder",
       )
     ]
-  for one, other in zip(states, states[1:], strict=False):
+  for one, other in itertools.pairwise(states):
     assert np.max(np.abs(one - other)) > 1e-4

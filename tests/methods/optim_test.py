@@ -88,6 +88,21 @@ def test_no_warmup():
   )
 
 
+def test_cosine():
+  rate = jax.jit(
+    optim.warmup_cosine(0.5, warmup_steps=2, warmup_factor=0.1, total_steps=8)
+  )
+  wave = 0.25 * (1 + np.cos(np.pi * np.arange(8) / 8))
+  want = [*(wave * [0.1, 0.55, 1, 1, 1, 1, 1, 1]), 0.0, 0.0]
+  got = [float(rate(i)) for i in range(10)]
+  np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-8)
+  assert got[8:] == [0, 0]
+  cold = optim.warmup_cosine(
+    0.5, warmup_steps=0, warmup_factor=0.1, total_steps=8
+  )
+  assert float(cold(0)) == 0.5
+
+
 def test_period_must_hold_a_triangle():
   with pytest.raises(ValueError, match="period_steps is 1, want at least 2"):
     optim.triangular_cycle(0.1, 0.2, 1)
@@ -125,6 +140,8 @@ def test_rate_factors():
     "classifier": 1.0,
   }
   assert optim.rate_factors(tree(0), 3.0)["backbone"]["shared"]["bias"] == 3
+  tenfold = optim.rate_factors(tree(0), 2.0, 10.0)
+  assert tenfold == {**factors, "classifier": 10.0}
 
 
 def torch_sgd(weights, grads, rates, momentum=0.9, decay=5e-4):

@@ -26,7 +26,7 @@ class Backbone(nn.Module):
   def __call__(self, x, mode):
     for i, stride in enumerate((2, 1)):
       x = layers.Conv(6, 3, stride, dtype=self.dtype, name=f"conv{i}")(x)
-      site = registry.Site("norm", "tiny", i)
+      site = registry.Site("norm", "resnet", i)
       x = jnp.tanh(registry.norm_at(self.norm, site, f"norm{i}")(x, mode))
     return x
 

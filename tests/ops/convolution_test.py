@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden import convolution as golden_convolution
 
 from metabin_jax.ops import convolution
 
@@ -56,7 +57,7 @@ def test_depthwise_forms_agree(float64, size, stride):
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
-@pytest.mark.parametrize("size", [(8, 4), (7, 5)])
+@pytest.mark.parametrize("size", [(8, 4), (7, 5), (4, 2), (1, 1)])
 def test_conv_equals_a_naive_loop(float64, size, kernel_size, stride):
   x = draw((2, *size, 3))
   kernel = draw((kernel_size, kernel_size, 3, 4), 1)
@@ -67,31 +68,31 @@ def test_conv_equals_a_naive_loop(float64, size, kernel_size, stride):
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
-def test_products_of_the_golden_tests_are_the_same_map(
-  float64, kernel_size, stride
-):
-  # The golden training tests trace networks with it; see its docstring.
-  x = draw((2, 7, 4, 3))
+@pytest.mark.parametrize("size", [(7, 4), (4, 2), (1, 1)])
+def test_both_forms_of_conv_agree(float64, size, kernel_size, stride):
+  x = draw((2, *size, 3))
   kernel = draw((kernel_size, kernel_size, 3, 4), 1)
 
-  def derivatives(conv):
+  def derivatives(form):
+    conv = functools.partial(convolution.conv, stride=stride, form=form)
+
     def loss(x, kernel):
-      return jnp.sum(jnp.sin(conv(x, kernel, stride=stride)))
+      return jnp.sum(jnp.sin(conv(x, kernel)))
 
     def curved(x, kernel):
       grads = jax.grad(loss, (0, 1))(x, kernel)
       return sum(jnp.sum(jnp.cos(g)) for g in grads)
 
     def run(x, kernel):
-      y = conv(x, kernel, stride=stride)
+      y = conv(x, kernel)
       first = jax.grad(loss, (0, 1))(x, kernel)
       return y, first, jax.grad(curved, (0, 1))(x, kernel)
 
     return jax.jit(run)(x, kernel)
 
-  ours = jax.tree.leaves(derivatives(convolution.conv))
-  products = jax.tree.leaves(derivatives(golden_convolution.conv_by_products))
-  for a, b in zip(ours, products, strict=True):
+  direct = jax.tree.leaves(derivatives("direct"))
+  product = jax.tree.leaves(derivatives("product"))
+  for a, b in zip(direct, product, strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
 
 
@@ -103,8 +104,25 @@ def test_automatic_form_is_one_of_the_two():
   np.testing.assert_array_equal(auto, shifted)
 
 
-def test_unknown_form():
+@pytest.mark.parametrize(
+  ("size", "kernel_size", "form"),
+  [
+    ((4, 2), 3, "product"),
+    ((3, 3), 3, "product"),
+    ((5, 2), 3, "direct"),
+    ((4, 2), 1, "direct"),
+  ],
+)
+def test_automatic_form_of_conv(size, kernel_size, form):
+  x, kernel = jnp.zeros((2, *size, 3)), jnp.zeros((kernel_size,) * 2 + (3, 4))
+  auto = str(jax.make_jaxpr(convolution.conv)(x, kernel))
+  assert ("dot_general" in auto) == (form == "product")
+  assert ("conv_general_dilated" in auto) == (form == "direct")
+
+
+@pytest.mark.parametrize("function", ["conv", "depthwise"])
+def test_unknown_form(function):
   with pytest.raises(ValueError, match="form is 'fast', want auto"):
-    convolution.depthwise(
+    getattr(convolution, function)(
       jnp.zeros((1, 2, 2, 3)), jnp.zeros((3, 3, 1, 3)), form="fast"
     )

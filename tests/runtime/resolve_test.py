@@ -187,12 +187,73 @@ def test_unknown_stored_keys_are_refused():
       {"method": "joint", "model__norm": "in", "optim__joint_rho": True},
       "'in' has no rho",
     ),
-    ({"optim__joint_rho": True}, "joint_rho is for method 'joint'"),
+    ({"optim__joint_rho": True}, "joint_rho is for method 'joint' or 'mldg'"),
+    (
+      {"method": "mldg", "model__norm": "in", "optim__joint_rho": True},
+      "'in' has no rho .* method 'joint' or 'mldg' with optim.joint_rho=False",
+    ),
+    ({"meta__combined": False}, "meta.combined is False, .* method 'metabin'"),
+    (
+      {"meta__base_step": False, "method": "joint"},
+      "meta.base_step is False, .* 'mldg'; set it to True for method 'joint'",
+    ),
+    (
+      {"method": "mldg", "meta__second_order_by": "forward"},
+      "second_order_by is 'forward', and method 'mldg' knows 'reverse' only",
+    ),
+    ({"optim__optimizer": "adam"}, "optimizer is 'adam'; .* sgd, amsgrad"),
+    ({"optim__schedule": "x"}, "schedule is 'x'; .* multistep, cosine"),
+    ({"optim__classifier_factor": -1.0}, "classifier_factor is -1.0"),
+    ({"optim__classifier_only_epochs": -1.0}, "only_epochs is -1.0; .* least"),
+    (
+      {"optim__classifier_only_epochs": 1.0},
+      "only_epochs is 1, and it is for method 'joint'; set it to 0",
+    ),
+    (
+      {"optim__nesterov": True, "optim__optimizer": "amsgrad"},
+      "optim.nesterov is for optim.optimizer 'sgd' .* 'amsgrad' and 0.9",
+    ),
+    (
+      {"optim__nesterov": True, "optim__momentum": 0.0},
+      "optim.nesterov is for .* 'sgd' and 0",
+    ),
+    (
+      {"data__sampler": "shuffle", "loss__base": ("ce",)},
+      "data.sampler 'shuffle' is for method 'joint'; .* method 'metabin'",
+    ),
+    (
+      {"data__sampler": "shuffle", "method": "joint"},
+      "loss.base has triplet, which compares",
+    ),
+    (
+      {
+        "data__sampler": "shuffle",
+        "method": "joint",
+        "loss__base": ("ce", "scatter", "shuffle"),
+      },
+      "loss.base has scatter, shuffle, which",
+    ),
+    ({"eval__adapt_bn": "query"}, "adapt_bn is 'query'; .* none, gallery, all"),
   ],
 )
 def test_mistakes_name_the_key_and_what_is_allowed(changes, message):
   with pytest.raises(UserError, match=message):
     resolve.resolve(make(**changes))
+
+
+def test_recipes_of_the_comparators():
+  recipe = {
+    "method": "joint",
+    "loss__base": ("ce",),
+    "data__sampler": "shuffle",
+  }
+  for more in (
+    {"optim__nesterov": True},
+    {"optim__optimizer": "amsgrad", "optim__schedule": "cosine"},
+    {"optim__optimizer": "amsgrad", "optim__momentum": 0.0},
+    {"optim__classifier_only_epochs": 10.0, "optim__classifier_factor": 10.0},
+  ):
+    resolve.resolve(make(**recipe, **more))
 
 
 def test_evaluation_at_its_limits():

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import tiny_run
 
-from metabin_jax.data import readers
+from metabin_jax.data import images, readers
+from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
+from metabin_jax.evaluation import adabn, evaluate, extract, settings
 from metabin_jax.runtime import scoring
 
 
@@ -98,3 +100,59 @@ def test_every_option_at_once(workdir):
   assert scores.keys() == plain.keys()
   assert 0 < scores["mAP"] <= 1
   assert scores["num_valid"] == plain["num_valid"]
+
+
+@pytest.mark.parametrize("which", ["gallery", "all"])
+def test_statistics_of_each_fold_apart(workdir, which, monkeypatch):
+  """Two folds: each is embedded by statistics of its own images alone."""
+  loaded = scoring.load_run(workdir)
+  target = readers.open_dataset(f"manifest:{tiny_run.root()}/test.csv")
+  (fold,) = target.folds
+
+  def half(keep):
+    query = [record for record in fold.query if keep(record)]
+    gallery = [record for record in fold.gallery if keep(record)]
+    return type(fold)("half", tuple(query), tuple(gallery))
+
+  last = max(record.pid for record in fold.query)
+  folds = (half(lambda r: r.pid != last), half(lambda r: r.pid > "test/x1"))
+  config = scoring.override_eval(loaded.config, {"adapt_bn": which})
+  height, width = config.data.height_px, config.data.width_px
+
+  def load(paths):
+    return np.stack([images.load_image(p, height, width) for p in paths])
+
+  want = []
+  for part in folds:
+    paths = adabn.choose_paths(part, which)
+    assert len(paths) == len(part.gallery) + len(part.query) * (which == "all")
+    variables = adabn.adapt(loaded.network, loaded.variables, load, paths, 8)
+    embed = extract.make_embedder(loaded.network, variables, 8)
+    want += evaluate.evaluate_folds(
+      [part],
+      lambda records, embed=embed: embed(load([r.path for r in records])),
+      settings.from_config(config.eval),
+    )
+  seen = []
+  make_embedder = extract.make_embedder
+
+  def watched(network, variables, *args, **kwargs):
+    seen.append(variables)
+    return make_embedder(network, variables, *args, **kwargs)
+
+  monkeypatch.setattr(extract, "make_embedder", watched)
+  args = (loaded.network, loaded.variables, [DataSet("x", folds=folds)])
+  scores = scoring.score(config, *args)["x"]
+  assert scores["folds"] == 2
+  for name, value in want[0].items():
+    both = [value, want[1][name]]
+    if name.startswith("num_"):
+      assert scores[name] == sum(both)
+    elif value is not None:
+      assert scores[name] == pytest.approx(np.mean(both), abs=1e-12)
+  means = [v["batch_stats"]["neck"]["mean"] for v in seen]
+  assert len(means) == 2
+  assert (means[0] != means[1]).any()
+  assert (means[0] != loaded.variables["batch_stats"]["neck"]["mean"]).any()
+  plain = scoring.score(loaded.config, *args)["x"]
+  assert plain.keys() == scores.keys()

@@ -7,6 +7,7 @@ every effect that it does not name must stay as it was.
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import jax
@@ -20,7 +21,7 @@ from metabin_jax.data import batches
 from metabin_jax.data.records import DataSet, Fold, Record
 from metabin_jax.evaluation import evaluate
 from metabin_jax.evaluation.settings import Settings
-from metabin_jax.methods import joint, metabin, objectives
+from metabin_jax.methods import classifier_only, joint, metabin, objectives
 from metabin_jax.runtime import experiment, resolve, scoring
 
 # Epochs of 8 iterations; four domains, so that the default of three meta-train
@@ -150,6 +151,7 @@ def effects(seen):
     "params": params_steps(tx_params),
     "base rho": rho_step(kwargs["tx_balance"]),
     "bias": kwargs["bias_factor"],
+    "classifier": kwargs["classifier_factor"],
   }
   used = {"base": base_objective}
   if seen.meta.calls:
@@ -217,6 +219,15 @@ def lr(
   )
 
 
+def cosine(epochs=100) -> tuple[float, ...]:
+  """The cosine schedule at LR_STEPS, by hand: epochs of 8 iterations."""
+  rise = lr(milestones=(), decay=1)
+  return tuple(
+    factor * (1 + math.cos(math.pi * step / (8 * epochs))) / 2
+    for factor, step in zip(rise, LR_STEPS, strict=True)
+  )
+
+
 def beta(low=0.001, high=0.1, scale=0.1, up=20) -> tuple[float, ...]:
   """The inner step size at BETA_STEPS, by hand: one step ahead."""
   return tuple(
@@ -242,6 +253,7 @@ DEFAULT = {
   "params": (1.001, 1.9 * 1.001),
   "base rho": None,
   "bias": 2.0,
+  "classifier": 1.0,
   "rho": (-0.1, -0.1),
   "beta": beta(),
   "second order": False,
@@ -254,6 +266,7 @@ DEFAULT = {
   "width": 128,
   "first_base_updates": 10,
   "balanced": False,
+  "shuffled": False,
   "augmentation": (0.5, 10, False, 0.0),
 }
 COMPUTED = ("lr", "beta", "params", "rho", "base rho")  # in float32
@@ -288,6 +301,10 @@ CASES = [
   ("optim.milestones_epochs", (), {"lr": lr(milestones=())}),
   ("optim.decay", 0.5, {"lr": lr(decay=0.5)}),
   ("optim.bias_factor", 3.0, {"bias": 3.0}),
+  ("optim.classifier_factor", 3.0, {"classifier": 3.0}),
+  ("optim.optimizer", "amsgrad", {"params": (1.0, 1.0)}),  # gradients of 1.001
+  ("optim.nesterov", True, {"params": (1.9 * 1.001, 2.71 * 1.001)}),
+  ("optim.schedule", "cosine", {"lr": cosine()}),
   ("optim.momentum", 0.5, {"params": (1.001, 1.5 * 1.001)}),
   ("optim.weight_decay", 0.25, {"params": (1.5, 1.9 * 1.5)}),
   ("optim.rho_lr", 0.3, {"rho": (-0.3, -0.3), "beta": beta(scale=0.3)}),
@@ -341,9 +358,12 @@ def test_every_key_of_the_steps_has_a_case():
     if name != "weights"
   } | {f"loss.weights.{name}" for name in config.loss.weights}
   covered = {key for key, _, _ in CASES if key.split(".")[0] in sections}
-  # Tests of their own: only method "joint" has the first, and the second is
-  # read before anything is bound (plugins_test.py).
-  assert covered | {"optim.joint_rho", "model.plugins"} == keys
+  # Tests of their own: only method "joint" has the first two, only "mldg" the
+  # next two (mldg_wiring_test.py), and the last is read before anything is
+  # bound (plugins_test.py).
+  alone = {"optim.joint_rho", "optim.classifier_only_epochs"}
+  alone |= {"meta.combined", "meta.base_step"}
+  assert covered | alone | {"model.plugins"} == keys
 
 
 @pytest.mark.parametrize("scale", [True, False])
@@ -407,6 +427,53 @@ def test_joint_has_no_meta_step(build, changes, base_rho):
   batch = SimpleNamespace(base=[jnp.asarray(1), jnp.asarray(2)])
   assert int(seen.parts.train_step(jnp.asarray(100), batch)[0]) == 120
   assert int(seen.parts.base_step(jnp.asarray(100), batch.base[0])[0]) == 101
+
+
+def test_cosine_ends_with_the_epochs_not_the_steps(build):
+  changes = {"optim.schedule": "cosine", "train.epochs": 80.0}
+  seen = build(changes | {"train.steps": 7})
+  assert_effects(effects(seen), DEFAULT | {"lr": cosine(80)})
+
+
+def test_shuffled_batches_and_their_epoch(build):
+  changes = {
+    "method": "joint",
+    "data.sampler": "shuffle",
+    "data.batch_size": 7,
+    "loss.base": ("ce",),
+  }
+  seen = build(changes)
+  want = {k: v for k, v in DEFAULT.items() if k not in META_ONLY}
+  want |= {"shuffled": True, "batch_size": 7, "base names": ("ce",)}
+  assert_effects(effects(seen), want | {"num_mtrain": None})
+  # 48 images, 6 batches of 7.
+  seen = build(changes | {"train.steps_per_epoch": 0})
+  assert seen.parts.horizon == (6, 600, 6)
+
+
+def test_the_classifier_alone_at_first(build, monkeypatch):
+  alone = Recorder(lambda *a, **k: "classifier step")
+  staged = Recorder(lambda *a: joint_step)
+  monkeypatch.setattr(classifier_only, "make_classifier_step", alone)
+  monkeypatch.setattr(classifier_only, "make_staged_step", staged)
+  seen = build({"method": "joint"})
+  assert not staged.calls
+  seen = build(
+    {
+      "method": "joint",
+      "optim.classifier_only_epochs": 2.5,
+      "optim.classifier_factor": 3.0,
+    }
+  )
+  assert staged.only.args == ("classifier step", base_step, 20)
+  network, objective, tx_params, rate = alone.only.args
+  assert (network, tx_params) == ("network", seen.base.only.args[2])
+  assert rate is seen.base.only.args[3]
+  assert objective.names == ("ce", "triplet")
+  assert alone.only.kwargs == {"bias_factor": 2.0, "classifier_factor": 3.0}
+  # Both the base step of iteration 0 and the later ones are staged.
+  assert seen.joint.only.args == (joint_step,)
+  assert int(seen.parts.base_step(jnp.asarray(1), jnp.asarray(2))[0]) == 21
 
 
 def test_metabin_binds_both_steps_and_one_state(build):

@@ -19,8 +19,8 @@ import numpy as np
 import PIL
 
 from metabin_jax import errors
-from metabin_jax.data.synthetic import listing, style, workers
-from metabin_jax.data.synthetic.presets import Preset, get_preset
+from metabin_jax.data.synthetic import camera_listing, listing, style, workers
+from metabin_jax.data.synthetic.presets import CameraPreset, Preset, get_preset
 
 # Raised by hand when the pictures are meant to change. The sources' hash
 # catches what was changed without meaning it.
@@ -46,6 +46,8 @@ _SOURCES = (
   "tube.py",
   "../seeding.py",
 )
+# What those of a preset of many cameras depend on besides.
+_CAMERA_SOURCES = ("camera_listing.py",)
 _COLUMNS = ("path", "pid", "camid", "domain", "split")
 _log = logging.getLogger(__name__)
 
@@ -127,7 +129,8 @@ def settings_hash(preset: Preset) -> str:
   here = Path(__file__).parent
   digest = hashlib.sha256()
   digest.update(json.dumps(_settings(preset), sort_keys=True).encode())
-  for name in _SOURCES:
+  cameras = isinstance(preset, CameraPreset)
+  for name in (*_SOURCES, *(_CAMERA_SOURCES if cameras else ())):
     # Line ends may differ between checkouts.
     digest.update((here / name).read_bytes().replace(b"\r\n", b"\n"))
   return digest.hexdigest()
@@ -170,7 +173,7 @@ def _render(preset, root: Path, folder: Path, count, progress: bool) -> None:
   unfinished = root / f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}"
   unfinished.mkdir()
   try:
-    shots = listing.list_shots(preset)
+    shots = camera_listing.list_shots(preset)
     count = count or workers.default_workers(len(shots))
     with _progress(f"rendering {preset.name}", len(shots), progress) as report:
       workers.render_all(preset, shots, unfinished, count, report)
@@ -218,6 +221,8 @@ def _write_record(folder: Path, preset: Preset, shots) -> None:
   counts: dict[str, dict[str, int]] = {}
   for name in style.DOMAINS:
     own = [shot for shot in shots if shot.domain_name == name]
+    if not own:
+      continue
     counts[name] = {
       "identities": len({shot.identity for shot in own}),
       "cameras": len({shot.camera for shot in own}),
@@ -230,8 +235,8 @@ def _write_record(folder: Path, preset: Preset, shots) -> None:
     "synthetic": True,
     **_settings(preset),
     "settings_sha256": settings_hash(preset),
-    "sources": list(style.SOURCES),
-    "targets": list(style.TARGETS),
+    "sources": [name for name in counts if "train" in counts[name]],
+    "targets": [name for name in counts if "query" in counts[name]],
     "counts": counts,
     "images": len(shots),
     "sha256": {

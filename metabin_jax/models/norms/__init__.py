@@ -3,9 +3,27 @@
 from metabin_jax.models.norms import (
   batch,
   batch_instance,
+  dualnorm,
+  dualnorm_metabin,
   half,
+  ibn_a,
+  ibn_b,
   instance,
   shared_affine,
+  snr,
+  switchable,
 )
 
-__all__ = ["batch", "batch_instance", "half", "instance", "shared_affine"]
+__all__ = [
+  "batch",
+  "batch_instance",
+  "dualnorm",
+  "dualnorm_metabin",
+  "half",
+  "ibn_a",
+  "ibn_b",
+  "instance",
+  "shared_affine",
+  "snr",
+  "switchable",
+]

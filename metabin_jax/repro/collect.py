@@ -1,0 +1,189 @@
+"""Gathers the results of a study's jobs: the numbers of its tables."""
+
+from __future__ import annotations
+
+import pathlib
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ml_collections import config_dict
+
+from metabin_jax.repro import job_folder, origins
+from metabin_jax.repro.jobs import Cell, Choice
+from metabin_jax.repro.types import Study
+
+AVERAGE = "average"
+NOT_RUN = "not run"
+STALE = "stale"
+_MEGABYTE = 1e6
+
+Result = Mapping[str, Any]
+
+
+def collect(
+  study: Study,
+  choice: Choice,
+  cells: Iterable[Cell],
+  configs: Mapping[str, config_dict.FrozenConfigDict],
+  out: pathlib.Path,
+) -> dict[str, Any]:
+  """Reads the finished jobs of a study; the others count as not run.
+
+  Args:
+    study: the study.
+    choice: what was asked for.
+    cells: its rows, from `jobs.list_cells`.
+    configs: job's name -> its configuration as of today, resolved.
+    out: folder of all output.
+
+  Returns:
+    JSON data: what the study is, "rows" and "provenance". Each row has "label",
+    "arm", "setting", "seeds" (those with a result), "missing" (seed -> "not
+    run" or "stale"), "ours" and "best_on_target" (target or "average" ->
+    metric -> {"mean", "std": sample deviation over the seeds, null for one,
+    "values"}), "published", "source", "cost". All scores in percent. At the
+    full scale "difference" is ours - published; the quick scale is another
+    benchmark, whose numbers cannot be compared with published ones.
+
+  Raises:
+    UserError: if a result is damaged.
+  """
+  comparable = choice.scale == "full" and not any(
+    key.startswith("data.") for key in choice.overrides
+  )
+  rows = []
+  used: dict[str, Result] = {}
+  for cell in cells:
+    results, missing = _load(cell, configs, out)
+    used |= results
+    rows.append(_row(study, cell, results, missing, comparable))
+  return {
+    "study": study.name,
+    "title": study.title,
+    "question": study.question,
+    "note": study.note,
+    "scale": choice.scale,
+    "seeds": list(choice.seeds),
+    "overrides": dict(choice.overrides),
+    "metrics": list(study.metrics),
+    "per_target": study.per_target,
+    "settings": list(study.settings),
+    "unit": "percent",
+    "comparable": comparable,
+    "rows": rows,
+    "provenance": origins.describe(used),
+  }
+
+
+def _load(
+  cell: Cell,
+  configs: Mapping[str, config_dict.FrozenConfigDict],
+  out: pathlib.Path,
+) -> tuple[dict[str, Result], dict[str, str]]:
+  """({job's name: result}, {seed: why there is none})."""
+  results: dict[str, Result] = {}
+  missing = {}
+  for job in cell.jobs:
+    result = job_folder.find(out, job).load_result()
+    if result is None:
+      missing[str(job.seed)] = NOT_RUN
+    elif job_folder.differences(result, configs[job.name]):
+      missing[str(job.seed)] = STALE
+    else:
+      results[job.name] = result
+  return results, missing
+
+
+def _row(
+  study: Study,
+  cell: Cell,
+  results: Mapping[str, Result],
+  missing: Mapping[str, str],
+  comparable: bool,
+) -> dict[str, Any]:
+  found = [*results.values()]
+  published = cell.entry.published.get(cell.setting, {})
+  ours = _scores([result["final"] for result in found], study.metrics)
+  row = {
+    "label": cell.entry.label,
+    "arm": cell.entry.arm,
+    "setting": cell.setting,
+    "seeds": [result["job"]["seed"] for result in found],
+    "missing": dict(missing),
+    "jobs": [job.name for job in cell.jobs],
+    "own_targets": found[0]["own_targets"] if found else [],
+    "ours": ours,
+    "best_on_target": _scores(
+      [result["best_on_target"] for result in found], study.metrics
+    ),
+    "best_steps": [result["best_on_target"]["step"] for result in found],
+    "published": {name: dict(row) for name, row in published.items()},
+    "source": cell.entry.source,
+    "cost": _cost(found),
+  }
+  if comparable:
+    row["difference"] = {
+      name: {
+        metric: ours[name][metric]["mean"] - value
+        for metric, value in metrics.items()
+        if metric in ours.get(name, {})
+      }
+      for name, metrics in published.items()
+      if name in ours
+    }
+  return row
+
+
+def _scores(
+  snapshots: Sequence[Result], metrics: Sequence[str]
+) -> dict[str, dict[str, dict[str, Any]]]:
+  """target or "average" -> metric -> mean, deviation and values."""
+  if not snapshots:
+    return {}
+  tables = [{AVERAGE: s["average"], **s["scores"]} for s in snapshots]
+  scores: dict[str, dict[str, dict[str, Any]]] = {}
+  for target in tables[0]:
+    scores[target] = {}
+    for metric in metrics:
+      shares = [table.get(target, {}).get(metric) for table in tables]
+      if None not in shares:
+        scores[target][metric] = spread([100 * share for share in shares])
+  return scores
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+  """{"mean", "std": sample deviation, None for one value, "values"}."""
+  deviation = statistics.stdev(values) if len(values) > 1 else None
+  return {
+    "mean": statistics.fmean(values),
+    "std": deviation,
+    "values": list(values),
+  }
+
+
+def _cost(results: Sequence[Result]) -> dict[str, Any]:
+  """Means over the seeds; "complete": no process of theirs was killed."""
+  if not results:
+    return {}
+  costs = [result["cost"] for result in results]
+  minutes = {
+    f"{phase}_{kind}_minutes": statistics.fmean(
+      cost[f"{phase}_{kind}_seconds"] / 60 for cost in costs
+    )
+    for phase in ("train", "score")
+    for kind in ("wall", "processor")
+  }
+  peaks = {}
+  for place in ("resident", "device"):
+    known = [c[f"peak_{place}_bytes"] for c in costs]
+    peaks[f"peak_{place}_megabytes"] = (
+      None if None in known else max(known) / _MEGABYTE
+    )
+  return {
+    **minutes,
+    **peaks,
+    "parameters": results[0]["parameters"],
+    "balance_parameters": results[0]["balance_parameters"],
+    "complete": all(cost["complete"] for cost in costs),
+  }

@@ -1,0 +1,118 @@
+"""What is looked at before the first job runs: settings and data."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from metabin_jax.data import checks, protocols, readers
+from metabin_jax.errors import UserError
+from metabin_jax.repro import job_folder
+from metabin_jax.repro.jobs import Catalogue, make_config
+from metabin_jax.repro.runner import Task
+from metabin_jax.repro.types import Job
+
+
+def parse_settings(words: Sequence[str]) -> dict[str, Any]:
+  """Reads `--set KEY=VALUE`.
+
+  Args:
+    words: what was given, in order; a later one of the same key counts.
+
+  Returns:
+    Dotted key -> value: a number, text, tuple, ... as Python writes it, else
+    the text itself.
+
+  Raises:
+    UserError: for a word without "=".
+  """
+  settings = {}
+  for word in words:
+    key, mark, text = word.partition("=")
+    if not mark or not key:
+      raise UserError(
+        f"--set {word} sets nothing; write --set KEY=VALUE, for example --set "
+        "optim.lr=0.01."
+      )
+    try:
+      settings[key] = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+      settings[key] = text
+  return settings
+
+
+def make_tasks(
+  jobs: Iterable[Job],
+  catalogue: Catalogue,
+  complete: Callable[[Sequence[str]], Sequence[str]],
+) -> list[Task]:
+  """Adds to each job its configuration; refuses mistakes in any of them.
+
+  Args:
+    jobs: the runs.
+    catalogue: what they are made of.
+    complete: adds to descriptions of data sets what the user has said about
+      all of them.
+
+  Raises:
+    UserError: names the job, and the key that is unknown or wrong.
+  """
+  tasks = []
+  for job in jobs:
+    base = catalogue.base(job.scale, job.setting)
+    for key in ("sources", "targets"):
+      base.data[key] = tuple(complete(base.data[key]))
+    try:
+      tasks.append(Task(job, make_config(job, base)))
+    except UserError as error:
+      raise UserError(f"{job.arm} ({job.setting}): {error}") from error
+  return tasks
+
+
+def open_data(
+  tasks: Iterable[Task], more_targets: Sequence[str], scale: str
+) -> None:
+  """Opens all data once: synthetic sets are rendered, mistakes found.
+
+  Args:
+    tasks: jobs and their configurations.
+    more_targets: descriptions of targets that all jobs are scored on too.
+    scale: of the jobs.
+
+  Raises:
+    UserError: if data is missing or unfit; at the full scale it names the
+      folder where public data sets are expected.
+  """
+  opened = {}
+  for _, config in tasks:
+    try:
+      targets = (*config.data.targets, *more_targets)
+      for spec in (*config.data.sources, *targets):
+        if spec not in opened:
+          opened[spec] = readers.open_dataset(spec)
+      sources = [opened[spec] for spec in config.data.sources]
+      checks.check_sources(sources, meta=config.method in job_folder.META)
+      checks.check_targets(
+        sources,
+        [opened[spec] for spec in targets],
+        cross_camera=config.eval.cross_camera,
+      )
+    except UserError as error:
+      if scale != "full":
+        raise
+      raise UserError(
+        f"the full scale needs the public data sets below $METABIN_DATA "
+        f"(now {protocols.data_root()!r}): {str(error).rstrip('.')}; "
+        "`metabin datasets` says where each is expected."
+      ) from error
+
+
+def describe_state(out: pathlib.Path, job: Job) -> str:
+  """One line: what the job is, and whether it is finished."""
+  folder = job_folder.find(out, job)
+  state = "finished" if folder.load_result() is not None else "to do"
+  if state == "to do" and folder.run.is_dir():
+    state = "begun"
+  return f"{state:<8} {job.scale} {job.setting} {job.name}"

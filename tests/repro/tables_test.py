@@ -1,0 +1,182 @@
+"""Tests of the studies: their rows, and the published numbers they quote."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from metabin_jax.data import readers
+from metabin_jax.repro import jobs, published, scales
+from metabin_jax.repro.arms import ARMS
+from metabin_jax.repro.tables import STUDIES
+from metabin_jax.repro.types import SCALES, SETTINGS
+
+CATALOGUE = jobs.Catalogue(STUDIES, ARMS, scales.get_config, scales.overrides)
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "repro.md"
+ENTRIES = [
+  (study, entry) for study in STUDIES.values() for entry in study.entries
+]
+
+
+def list_jobs(name, scale="quick"):
+  return jobs.list_jobs([STUDIES[name]], jobs.Choice(scale), CATALOGUE)
+
+
+def target_names(setting):
+  config = scales.get_config("full", setting)
+  specs = [readers.parse_spec(spec) for spec in config.data.targets]
+  return {spec.options.get("name", spec.reader) for spec in specs}
+
+
+def row_of(study, label):
+  (entry,) = [e for e in STUDIES[study].entries if e.label == label]
+  return entry
+
+
+def test_every_published_table_and_sweep_has_a_study():
+  assert list(STUDIES) == [
+    "table1",
+    "table2",
+    "table3",
+    "table4",
+    "single-source",
+    "fig2",
+    "s1",
+    "s3",
+    "s4",
+    "table-s1",
+    "comparators",
+    "readings",
+  ]
+  assert all(name == study.name for name, study in STUDIES.items())
+
+
+def test_rows_name_arms_and_every_arm_is_in_a_study():
+  named = {entry.arm for _, entry in ENTRIES} - {None}
+  assert named == set(ARMS)
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_labels_differ_and_settings_exist(study):
+  labels = [entry.label for entry in study.entries]
+  assert len(set(labels)) == len(labels)
+  assert set(study.settings) <= set(SETTINGS)
+  assert study.question.endswith("?")
+
+
+@pytest.mark.parametrize(
+  ("study", "entry"), ENTRIES, ids=[f"{s.name}:{e.label}" for s, e in ENTRIES]
+)
+def test_published_scores_fit_their_study(study, entry):
+  # A quoted row without numbers would be empty, a number without a source
+  # could not be checked.
+  assert entry.arm is not None or entry.published
+  assert bool(entry.published) == bool(entry.source)
+  for setting, targets in entry.published.items():
+    assert setting in study.settings
+    assert set(targets) <= {*target_names(setting), "average"}
+    for scores in targets.values():
+      assert set(scores) <= set(study.metrics)
+      values = list(scores.values())
+      assert all(0 < value < 100 for value in values)
+      ranks = [
+        scores[k] for k in ("rank-1", "rank-5", "rank-10") if k in scores
+      ]
+      assert ranks == sorted(ranks)
+
+
+def test_published_averages_are_those_of_their_targets():
+  checked = 0
+  for _, entry in ENTRIES:
+    targets = dict(entry.published.get("dg", {}))
+    average = targets.pop("average", {})
+    if len(targets) < 4:
+      continue
+    for metric, value in average.items():
+      mean = sum(scores[metric] for scores in targets.values()) / 4
+      assert value == pytest.approx(mean, abs=0.06), (entry.label, metric)
+      checked += 1
+  assert checked == 17
+
+
+def test_headline_numbers():
+  metabin = row_of("table1", "MetaBIN").published["dg"]
+  assert metabin["average"] == {"rank-1": 64.7, "mAP": 72.3}
+  assert metabin["grid"]["rank-5"] == 67.6
+  assert metabin["ilids"] == {
+    "rank-1": 79.7,
+    "rank-5": 93.3,
+    "rank-10": 97.3,
+    "mAP": 85.5,
+  }
+  for study in ("table2", "table3", "table4", "table-s1"):
+    (row,) = [
+      entry.published["dg"]["average"]
+      for entry in STUDIES[study].entries
+      if entry.arm in ("metabin", "metabin_mobilenetv2_1_4")
+    ]
+    assert row == metabin["average"]
+  supervised = row_of("table4", "MetaBIN").published["supervised"]
+  assert supervised["market1501"] == {"rank-1": 87.9, "mAP": 68.5}
+  assert supervised["average"] == supervised["market1501"]
+  single = row_of("single-source", "MetaBIN (ResNet-50)").published
+  assert single["single-a"]["dukemtmc"]["mAP"] == 33.1
+  assert single["single-b"]["market1501"]["rank-1"] == 69.2
+
+
+def test_the_same_arm_has_one_published_average():
+  # MetaBIN's own tables agree with one another. DualNorm's flag is quoted in
+  # Table 4 with the numbers of DualNorm's paper.
+  found = {}
+  for name in ("table2", "table3", "table4"):
+    for entry in STUDIES[name].entries:
+      average = entry.published["dg"]["average"]
+      assert found.setdefault(entry.arm, average) == average
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(
+  ("study", "number"),
+  [
+    ("table2", 7),
+    ("table3", 12),
+    ("table4", 6 + 6),
+    ("single-source", 2 * 8),
+    # Default and the new ones.
+    ("fig2", 1 + 3 + 3),
+    ("s1", 1 + 6),
+    ("s3", 1 + 4),
+    ("s4", 1 + 4),
+  ],
+)
+def test_number_of_runs(study, number, scale):
+  assert len(list_jobs(study, scale)) == number
+
+
+def test_sweeps_change_one_key_and_share_the_default_run():
+  (default,) = [j for j in list_jobs("table2") if j.arm == "metabin"]
+  for name in ("fig2", "s1", "s3", "s4"):
+    found = list_jobs(name)
+    assert default in found
+    for job in found:
+      assert len(job.overrides) == (job != default)
+  rates = {job.overrides.get("optim.rho_lr", 0.1) for job in list_jobs("s4")}
+  assert rates == {0.01, 0.05, 0.1, 0.2, 0.5}
+
+
+def test_a_published_row_refuses_unknown_targets():
+  with pytest.raises(ValueError, match="vipr"):
+    published.dg(vipr=(1.0,))
+
+
+def test_docs_list_every_study_as_it_is():
+  rows = {}
+  for line in PAGE.read_text("utf-8").splitlines():
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    if len(cells) == 4 and cells[0].startswith("`"):
+      rows[cells[0].strip("`")] = cells[1:]
+  assert rows == {
+    name: [study.title, ", ".join(study.settings), str(len(list_jobs(name)))]
+    for name, study in STUDIES.items()
+  }
