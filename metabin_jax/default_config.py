@@ -44,15 +44,17 @@ def get_config() -> config_dict.ConfigDict:
   config.preset = "released"
 
   config.model = config_dict.ConfigDict()
-  # "mobilenetv2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152".
+  # "mobilenetv2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+  # "osnet" (width 1, 0.75, 0.5 or 0.25 as published).
   config.model.backbone = "mobilenetv2"
   # Channel multiplier; the paper's MobileNetV2 has 1.4 (Sec. 4.1).
   config.model.width = 1.4
-  # Stride of the last down-sampling stage: 1, or 2 as for ImageNet.
+  # Stride of the last down-sampling stage: 1, or 2 as for ImageNet (not OSNet).
   config.model.last_stride = 1
   # "bin" (MetaBIN, Eq. 1), "bin_shared" (one affine map), "bin_half", "bn",
   # "in", "switchable" (BN+IN), "ibn_a", "ibn_b", "dualnorm" (its authors'),
-  # "dualnorm_metabin" (MetaBIN's flag), "snr".
+  # "dualnorm_metabin" (MetaBIN's flag), "snr", and for OSNet "osnet_ibn",
+  # "osnet_ain".
   config.model.norm = "bin"
   # "float32" or "bfloat16": computation; parameters, moments and losses are
   # float32 in both.

@@ -54,6 +54,14 @@ ARROWS = {
   "interop": ("models",),
   "runtime": ("methods", "models", "evaluation", "data", "default_config"),
   "report": ("runtime", "methods", "models", "evaluation", "data"),
+  "repro": (
+    "data",
+    "default_config",
+    "evaluation",
+    "methods",
+    "models",
+    "runtime",
+  ),
   "cli": (
     "data",
     "default_config",
@@ -63,6 +71,7 @@ ARROWS = {
     "models",
     "ops",
     "report",
+    "repro",
     "runtime",
   ),
   "default_config": (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -10,11 +11,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from metabin_jax.cli import arguments, data_options, outputs
+from metabin_jax.cli import data_options, outputs, repro_options
 from metabin_jax.errors import UserError
 
 if TYPE_CHECKING:  # needs JAX, which mistakes in flags do not
-  from metabin_jax.repro.jobs import Catalogue, Choice
+  from metabin_jax.repro.jobs import Catalogue, Cell, Choice
   from metabin_jax.repro.runner import Task
   from metabin_jax.repro.types import Study
 
@@ -26,7 +27,7 @@ _SPECIFIED = "table-s1"
 
 def run(argv: Sequence[str]) -> int:
   """Runs the command; see `metabin repro --help`."""
-  parser = _make_parser()
+  parser = repro_options.make_parser()
   try:
     args = parser.parse_args(list(argv))
   except SystemExit as leave:  # --help
@@ -39,6 +40,10 @@ def run(argv: Sequence[str]) -> int:
       "once more with --collect and --json, without --part."
     )
   # Late imports: help and mistakes in flags should not wait for JAX.
+  if args.figures:
+    from metabin_jax.report import style
+
+    style.check_installed()
   from metabin_jax.repro import catalogue as catalogue_lib
   from metabin_jax.repro import jobs, own_arms, preparation, runner
 
@@ -56,6 +61,8 @@ def run(argv: Sequence[str]) -> int:
   studies = _choose(args.study, catalogue)
   own = [own_arms.load(path, args.scale, catalogue) for path in args.add_arm]
   studies, catalogue = own_arms.add(own, studies, catalogue)
+  if args.settings:
+    studies = _keep_settings(studies, tuple(args.settings.split(",")))
   kept = tuple(args.arms.split(",")) if args.arms else None
   choice = jobs.Choice(
     args.scale,
@@ -117,9 +124,41 @@ def _write_tables(
     print(render.to_markdown(data), flush=True)
     _say(f"written: {folder / name}.md and .json")
     tables.append(data)
+    if args.figures:
+      _draw(
+        args.out, folder / f"{name}-figures", folder / f"{name}.json", cells
+      )
   if args.json is not None:
     args.json.parent.mkdir(parents=True, exist_ok=True)
     save_json(args.json, tables[0] if args.study != ALL else tables)
+
+
+def _draw(
+  out: pathlib.Path, folder: pathlib.Path, name: str, cells: Sequence[Cell]
+) -> None:
+  """Bars of a table, and by setting the figures of the first seed's runs."""
+  from metabin_jax.report import kinds, runs
+  from metabin_jax.repro import job_folder
+
+  table, folder = folder / f"{name}.json", folder / f"{name}-figures"
+  kinds.make_bars([table], kinds.Output(folder, "png"))
+  by_setting: dict[str, dict[pathlib.Path, str]] = {}
+  for cell in cells:
+    finished = (job_folder.find(out, job) for job in cell.jobs[:1])
+    for job in finished:
+      if job.load_result() is not None:
+        known = by_setting.setdefault(cell.setting, {})
+        known.setdefault(job.path, cell.entry.label)
+  for setting, labels in by_setting.items():
+    found = [
+      run._replace(name=label)
+      for run, label in zip(
+        runs.find_runs([*labels]), labels.values(), strict=True
+      )
+    ]
+    output = kinds.Output(folder / setting, "png")
+    kinds.make_all(found, (), runs.Options(), output, _say)
+  _say(f"drawn: {folder}")
 
 
 def _suffix(overrides: Mapping[str, Any]) -> str:
@@ -143,88 +182,6 @@ def _specify(folder: pathlib.Path, scale: str) -> None:
   print(text, flush=True)
 
 
-def _make_parser() -> arguments.Parser:
-  parser = arguments.Parser(
-    "repro",
-    "Trains and scores what a table or figure of the paper compares. A stopped "
-    "call is continued by the same call; finished runs are used again.",
-  )
-  parser.add_argument(
-    "study",
-    nargs="?",
-    metavar="STUDY",
-    help="a study of `metabin repro --list`, or `all`",
-  )
-  parser.add_argument(
-    "--list",
-    action="store_true",
-    help="list the studies, or the runs of a study, and do nothing",
-  )
-  parser.add_argument(
-    "--scale",
-    choices=("quick", "full"),
-    default="quick",
-    help="quick (default): rendered people, minutes a run on a CPU; full: the "
-    "published data sets below $METABIN_DATA",
-  )
-  parser.add_argument(
-    "--seeds",
-    default="1",
-    metavar="N|LIST",
-    help="number of seeds, from 2020 on, or the seeds: 2020,2021 (default: 1)",
-  )
-  parser.add_argument(
-    "--out",
-    type=pathlib.Path,
-    default=pathlib.Path("runs/repro"),
-    metavar="DIR",
-    help="runs and tables (default: runs/repro)",
-  )
-  parser.add_argument(
-    "--part",
-    type=_part,
-    metavar="I/N",
-    help="only every N-th run from the I-th on, 0 <= I < N, and no tables: for "
-    "several machines that share DIR; --collect then makes the tables",
-  )
-  parser.add_argument(
-    "--jobs", type=_count, default=1, metavar="N", help="runs at a time"
-  )
-  parser.add_argument(
-    "--collect", action="store_true", help="make tables of what is finished"
-  )
-  parser.add_argument(
-    "--arms", metavar="A,B", help="keep only rows of these arms"
-  )
-  parser.add_argument(
-    "--add-arm",
-    action="append",
-    default=[],
-    type=pathlib.Path,
-    metavar="FILE",
-    help="a row of your own: a Python file with get_config(scale)",
-  )
-  parser.add_argument(
-    "--add-target",
-    action="append",
-    default=[],
-    metavar="SPEC",
-    help="score all runs on a further data set too, not part of the average",
-  )
-  parser.add_argument(
-    "--set",
-    action="append",
-    default=[],
-    metavar="KEY=VALUE",
-    help="change a configuration key in every run",
-  )
-  parser.add_argument(
-    "--json", type=pathlib.Path, metavar="FILE", help="also write the tables"
-  )
-  data_options.add_arguments(parser)
-  return parser
-
-
 def _list_studies(catalogue: Catalogue) -> str:
   lines = [f"{s.name:<14} {s.title}" for s in catalogue.studies.values()]
   lines.append(f"{SPECIFICATION:<14} Table S1: size, memory and time alone")
@@ -246,22 +203,30 @@ def _choose(name: str, catalogue: Catalogue) -> list[Study]:
   return [catalogue.studies[name]]
 
 
-def _part(text: str) -> tuple[int, int]:
-  index, _, count = text.partition("/")
-  if index.isdecimal() and count.isdecimal() and int(index) < int(count):
-    return int(index), int(count)
-  raise argparse.ArgumentTypeError(
-    f"{text} is no part; write I/N with I from 0 to N - 1, such as 0/2 and "
-    "1/2 for two machines"
-  )
+def _keep_settings(
+  studies: Sequence[Study], settings: tuple[str, ...]
+) -> list[Study]:
+  """The studies with these settings alone, without those that have none."""
+  from metabin_jax.repro.types import SETTINGS
 
-
-def _count(text: str) -> int:
-  if text.isdecimal() and int(text):
-    return int(text)
-  raise argparse.ArgumentTypeError(
-    f"{text} is no number of processes; write a whole number from 1"
-  )
+  for name in settings:
+    if name not in SETTINGS:
+      raise UserError(
+        f"there is no setting {name!r}; use some of {', '.join(SETTINGS)}."
+      )
+  kept = [
+    dataclasses.replace(
+      study, settings=tuple(s for s in study.settings if s in settings)
+    )
+    for study in studies
+  ]
+  kept = [study for study in kept if study.settings]
+  if not kept:
+    raise UserError(
+      f"{', '.join(s.name for s in studies)}: no rows for the setting "
+      f"{', '.join(settings)}; docs/repro.md lists the settings of each study."
+    )
+  return kept
 
 
 def _say(line: str) -> None:

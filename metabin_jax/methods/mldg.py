@@ -194,9 +194,9 @@ def make_train_step(meta_step: metabin.MetaStep) -> TrainStep:
 
 
 def _adapt_params(params, gradient, size, factors):
-  """One inner SGD step; frozen parameters stay what they are."""
+  """One inner SGD step, of size 0 for frozen parameters."""
 
   def move(p, g, factor):
-    return p - jnp.asarray(size * factor, p.dtype) * g if factor else p
+    return p - jnp.asarray(size * factor, p.dtype) * g
 
   return jax.tree.map(move, params, gradient, factors)

@@ -205,6 +205,7 @@ def make_backbone(
 _OWN = (
   "metabin_jax.models.norms",
   "metabin_jax.models.mobilenet_v2",
+  "metabin_jax.models.osnet",
   "metabin_jax.models.resnet",
 )
 

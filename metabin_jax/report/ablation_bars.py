@@ -12,7 +12,17 @@ import numpy as np
 from metabin_jax.errors import UserError
 from metabin_jax.report import style
 
-HEADER = ("study", "setting", "label", "arm", "metric", "mean", "std", "seeds")
+HEADER = (
+  "study",
+  "scale",
+  "setting",
+  "label",
+  "arm",
+  "metric",
+  "mean",
+  "std",
+  "seeds",
+)
 METRICS = ("rank-1", "mAP")
 _AVERAGE = "average"
 
@@ -21,7 +31,9 @@ class Bar(NamedTuple):
   """One metric of one row, averaged over the targets.
 
   Attributes:
+    row: number of the row in its study, from 0.
     study: name of the study.
+    scale: "quick" or "full".
     setting: on which data.
     label: of the row.
     arm: what was run.
@@ -31,7 +43,9 @@ class Bar(NamedTuple):
     values: of the seeds.
   """
 
+  row: int
   study: str
+  scale: str
   setting: str
   label: str
   arm: str
@@ -61,7 +75,9 @@ def load(path: pathlib.Path) -> list[Bar]:
     data = json.loads(path.read_bytes())
     bars = [
       Bar(
+        number,
         data["study"],
+        data["scale"],
         row["setting"],
         row["label"],
         row["arm"],
@@ -70,7 +86,7 @@ def load(path: pathlib.Path) -> list[Bar]:
         None if found.get("std") is None else float(found["std"]),
         tuple(float(value) for value in found.get("values", ())),
       )
-      for row in data["rows"]
+      for number, row in enumerate(data["rows"])
       for metric in METRICS
       if (found := _ours(row, metric)) is not None
     ]
@@ -86,12 +102,12 @@ def load(path: pathlib.Path) -> list[Bar]:
 def rows(name: str, data: list[Bar]) -> Iterator[tuple[Any, ...]]:
   """The lines of the CSV file, as `HEADER` has them."""
   for bar in data:
-    yield *bar[:-1], len(bar.values)
+    yield *bar[1:-1], len(bar.values)
 
 
 def size(data: Mapping[str, list[Bar]]) -> tuple[float, float]:
   """Width and height in inches."""
-  lines = sum(len(_labels(bars)) for bars in _panels(data).values())
+  lines = sum(len(_lines(bars)) for bars in _panels(data).values())
   return 7.0, 0.36 * lines + 0.8 * len(_panels(data)) + 0.4
 
 
@@ -105,16 +121,17 @@ def draw(figure: Any, data: Mapping[str, list[Bar]]) -> None:
     len(panels),
     1,
     squeeze=False,
-    height_ratios=[len(_labels(bars)) + 1 for bars in panels.values()],
+    height_ratios=[len(_lines(bars)) + 1 for bars in panels.values()],
   )[:, 0]
   handles = {}
-  for axes, ((study, setting), bars) in zip(grid, panels.items(), strict=True):
-    labels = _labels(bars)
+  for axes, (title, bars) in zip(grid, panels.items(), strict=True):
+    lines = _lines(bars)
+    rows_of_study = list(lines)
     for index, metric in enumerate(METRICS):
       chosen = [bar for bar in bars if bar.metric == metric]
       if not chosen:
         continue
-      places = np.array([labels.index(bar.label) for bar in chosen])
+      places = np.array([rows_of_study.index(bar.row) for bar in chosen])
       places = places + 0.38 * (index - 0.5)
       handles[metric] = axes.barh(
         places,
@@ -136,11 +153,11 @@ def draw(figure: Any, data: Mapping[str, list[Bar]]) -> None:
             color=style.COLOURS[0],
             markersize=4,
           )
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(lines)), list(lines.values()))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlim(left=0)
-    axes.set_title(f"{study}, {setting}: average over targets", loc="left")
+    axes.set_title(f"{title}: average over targets", loc="left")
   grid[-1].set_xlabel("%")
   figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
 
@@ -151,16 +168,16 @@ def _ours(row: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
   return found if found and found.get("mean") is not None else None
 
 
-def _panels(
-  data: Mapping[str, list[Bar]],
-) -> dict[tuple[str, str], list[Bar]]:
-  panels: dict[tuple[str, str], list[Bar]] = {}
+def _panels(data: Mapping[str, list[Bar]]) -> dict[str, list[Bar]]:
+  """Bars by what stands above their panel."""
+  panels: dict[str, list[Bar]] = {}
   for bars in data.values():
     for bar in bars:
-      panels.setdefault((bar.study, bar.setting), []).append(bar)
+      title = f"{bar.study} ({bar.scale} scale), {bar.setting}"
+      panels.setdefault(title, []).append(bar)
   return panels
 
 
-def _labels(bars: list[Bar]) -> list[str]:
-  """Of the rows, in their order."""
-  return list(dict.fromkeys(bar.label for bar in bars))
+def _lines(bars: list[Bar]) -> dict[int, str]:
+  """Number and label of the rows; two may have one label."""
+  return {bar.row: bar.label for bar in bars}

@@ -183,19 +183,16 @@ def draw(figure: Any, data: Mapping[str, RhoGradients]) -> None:
     for index, (loss, by_layer) in enumerate(found.gradients.items()):
       look = style.series(index)
       for axes, part in (
-        (mean, [g.mean.mean() for g in by_layer.values()]),
-        (magnitude, [g.size.mean() for g in by_layer.values()]),
-        (positive, [100 * g.positive.mean() for g in by_layer.values()]),
+        (mean, np.array([g.mean.mean() for g in by_layer.values()])),
+        (magnitude, np.array([g.size.mean() for g in by_layer.values()])),
+        (
+          positive,
+          np.array([100 * g.positive.mean() for g in by_layer.values()]),
+        ),
       ):
         axes.plot(part, label=loss, **look)
+    _scale_by_decades(mean)
     mean.axhline(0, color="0.3", linewidth=0.8)
-    # Losses differ by orders of magnitude, and the sign matters.
-    means = [
-      abs(layer.mean.mean())
-      for by_layer in found.gradients.values()
-      for layer in by_layer.values()
-    ]
-    mean.set_yscale("symlog", linthresh=max(np.percentile(means, 10), 1e-12))
     mean.set_ylabel("mean of\nd loss / d rho")
     mean.set_title(
       f"{name}, step {found.step}: {found.batches} meta-train batches, all "
@@ -203,7 +200,8 @@ def draw(figure: Any, data: Mapping[str, RhoGradients]) -> None:
       loc="left",
     )
     mean.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    magnitude.set_yscale("log")
+    if any((line.get_ydata() > 0).any() for line in magnitude.lines):
+      magnitude.set_yscale("log")
     magnitude.set_ylabel("mean of the\nabsolute value")
     positive.axhline(50, color="0.3", linewidth=0.8)
     positive.set_ylim(-3, 103)
@@ -213,6 +211,24 @@ def draw(figure: Any, data: Mapping[str, RhoGradients]) -> None:
       style.mark_layers(axes, names)
     for axes in (mean, magnitude):
       axes.tick_params(labelbottom=False)
+
+
+def _scale_by_decades(axes: Any) -> None:
+  """Logarithmic above and below 0: losses differ by orders of magnitude."""
+  values = np.concatenate([line.get_ydata() for line in axes.lines])
+  sizes = np.abs(values[values != 0])
+  if not sizes.size:
+    return
+  # Nine in ten are beyond the linear part around 0.
+  first = np.floor(np.log10(np.percentile(sizes, 10)))
+  last = np.floor(np.log10(sizes.max()))
+  axes.set_yscale("symlog", linthresh=10.0**first)
+  every = max(1, (last - first) // 3)
+  ticks = 10.0 ** np.arange(last, first, -every)
+  ticks = np.concatenate([-ticks, [0.0], ticks])
+  low, high = values.min(), values.max()
+  axes.set_yticks(ticks[(ticks >= min(low, 0)) & (ticks <= max(high, 0))])
+  axes.minorticks_off()
 
 
 def _meta_train_batches(
@@ -230,7 +246,8 @@ def _meta_train_batches(
   if plan.meta is None:
     raise UserError(
       f"{run.workdir} was trained by method {config.method!r}, which has no "
-      "meta-train batches; give a run of method metabin."
+      "meta-train batches; give a run with a meta step, e.g. --config.method="
+      "metabin."
     )
   source = array_source.ArraySource(
     plan, workers=config.data.workers or None, cache_images=False
@@ -241,10 +258,10 @@ def _meta_train_batches(
 
 def _unweighted(config: Any, name: str) -> objectives.Objective:
   """One loss with the run's settings of it, but with weight 1."""
-  return objectives.make_objective(
-    (name,),
-    margin=config.loss.margin,
-    smoothing=config.loss.smoothing,
-    smoothing_spread=config.loss.smoothing_spread,
-    scatter_normalize=config.loss.scatter_normalize,
-  )
+  objective = experiment.create_objective(config, (name,))
+
+  def alone(outputs, batch):
+    parts = objective(outputs, batch)[1]
+    return parts[name], parts
+
+  return alone

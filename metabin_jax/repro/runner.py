@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import config_dict
 
+import metabin_jax
 from metabin_jax.repro import job_folder
 from metabin_jax.repro.job_folder import JobFolder
 from metabin_jax.repro.types import Job
@@ -136,6 +138,7 @@ class _Process:
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
+        env=_environment(),
         # Out of reach of the terminal's Ctrl-C: it comes from us, once.
         start_new_session=True,
       )
@@ -171,7 +174,15 @@ class _Process:
 
 def _command(folder: JobFolder) -> list[str]:
   module = "metabin_jax.repro.run_job"
-  return [sys.executable, "-m", module, str(folder.path.absolute())]
+  # -P: another copy of the package in the working directory is not ours.
+  return [sys.executable, "-P", "-m", module, str(folder.path.absolute())]
+
+
+def _environment() -> dict[str, str]:
+  """That of this process; Python finds the package where this one did."""
+  root = str(pathlib.Path(metabin_jax.__file__).parents[1])
+  path = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+  return os.environ | {"PYTHONPATH": os.pathsep.join(path)}
 
 
 class _Signals:

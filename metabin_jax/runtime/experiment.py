@@ -108,7 +108,7 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
   tx_balance = optax.sgd(config.optim.rho_lr)
   base_step = joint.make_base_step(
     network,
-    _objective(config, config.loss.base),
+    create_objective(config, config.loss.base),
     tx_params,
     rate,
     tx_balance=tx_balance if config.optim.joint_rho else None,
@@ -120,7 +120,7 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
     base_step = classifier_only.make_staged_step(
       classifier_only.make_classifier_step(
         network,
-        _objective(config, config.loss.base),
+        create_objective(config, config.loss.base),
         tx_params,
         rate,
         bias_factor=config.optim.bias_factor,
@@ -138,6 +138,25 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
     train_step=_make_train_step(
       config, network, base_step, tx_params, rate, tx_balance, epoch_steps
     ),
+  )
+
+
+def create_objective(
+  config: Any, names: Sequence[str]
+) -> objectives.Objective:
+  """The weighted sum of losses that a resolved configuration describes.
+
+  Args:
+    config: from `resolve.resolve`.
+    names: of the losses, e.g. `config.loss.base`.
+  """
+  return objectives.make_objective(
+    names,
+    weights=dict(config.loss.weights),
+    margin=config.loss.margin,
+    smoothing=config.loss.smoothing,
+    smoothing_spread=config.loss.smoothing_spread,
+    scatter_normalize=config.loss.scatter_normalize,
   )
 
 
@@ -206,17 +225,6 @@ def _make_rate(config, epoch_steps):
   )
 
 
-def _objective(config, names):
-  return objectives.make_objective(
-    names,
-    weights=dict(config.loss.weights),
-    margin=config.loss.margin,
-    smoothing=config.loss.smoothing,
-    smoothing_spread=config.loss.smoothing_spread,
-    scatter_normalize=config.loss.scatter_normalize,
-  )
-
-
 def _make_train_step(
   config, network, base_step, tx_params, rate, tx_balance, epoch_steps
 ):
@@ -244,8 +252,8 @@ def _make_metabin_step(config, network, tx_balance, epoch_steps):
   scale = config.optim.rho_lr if config.meta.beta_times_rho_lr else 1.0
   return metabin.make_meta_step(
     network,
-    _objective(config, config.loss.mtrain),
-    _objective(config, config.loss.mtest),
+    create_objective(config, config.loss.mtrain),
+    create_objective(config, config.loss.mtest),
     tx_balance,
     _make_cycle(config, epoch_steps, scale),
     second_order=config.meta.second_order,
@@ -256,8 +264,8 @@ def _make_metabin_step(config, network, tx_balance, epoch_steps):
 def _make_mldg_step(config, network, tx_params, rate, tx_balance, epoch_steps):
   return mldg.make_meta_step(
     network,
-    _objective(config, config.loss.mtrain),
-    _objective(config, config.loss.mtest),
+    create_objective(config, config.loss.mtrain),
+    create_objective(config, config.loss.mtest),
     tx_params,
     rate,
     tx_balance,

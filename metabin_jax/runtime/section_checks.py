@@ -87,14 +87,14 @@ def check_snr(config: Any) -> None:
     return
   if config.model.norm != "snr":
     raise UserError(
-      f"loss.{phases[0]} has 'snr', the loss of the layers of model.norm 'snr', "
-      f"and model.norm is {config.model.norm!r}; change it, or leave the loss "
-      "out."
+      f"loss.{phases[0]} has 'snr', the loss of the layers of model.norm "
+      f"'snr', and model.norm is {config.model.norm!r}; change it, or leave "
+      "the loss out."
     )
   if phases != ["base"]:
     raise UserError(
-      f"loss.{phases[-1]} has 'snr', which only the base step computes; name it "
-      "in loss.base alone."
+      f"loss.{phases[-1]} has 'snr', which only the base step computes; name "
+      "it in loss.base alone."
     )
   if config.optim.classifier_only_epochs:
     raise UserError(

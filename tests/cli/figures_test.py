@@ -21,6 +21,7 @@ pytest.importorskip("sklearn")
 OF_RUNS = [kind for kind in figures.KINDS if kind not in ("bars", "all")]
 STUDY = {
   "study": "table2",
+  "scale": "quick",
   "rows": [
     {
       "label": "CE",

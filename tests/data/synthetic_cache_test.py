@@ -240,7 +240,9 @@ class TestCache:
 
 class TestMistakes:
   def test_unknown_preset(self, tmp_path):
-    with pytest.raises(errors.UserError, match="'huge'; use one of cameras, large"):
+    with pytest.raises(
+      errors.UserError, match="'huge'; use one of cameras, large"
+    ):
       synthetic.ensure("huge", tmp_path)
 
   def test_no_workers(self, tmp_path):

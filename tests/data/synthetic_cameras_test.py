@@ -81,6 +81,7 @@ def test_other_presets_keep_their_pictures_and_folders(monkeypatch):
 
 def test_record_names_the_domains_and_their_parts(micro):
   record = json.loads((micro.parent / "dataset.json").read_text("utf-8"))
+  assert list(record["counts"]) == ["campus", "station"]
   assert record["sources"] == ["campus", "station"]
   assert record["targets"] == ["campus", "station"]
   assert record["counts"]["campus"] == {

@@ -172,3 +172,9 @@ def test_counters_of_no_layer_and_numbers_that_are_none_are_refused():
     official.from_official(state, "resnet18", "bn", width=0.125)
   with pytest.raises(UserError, match="resnet19"):
     official.from_official(state, "resnet19", "bn")
+
+
+def test_arms_that_the_reference_does_not_have():
+  state = cheap_state("resnet18", "bn")
+  with pytest.raises(UserError, match=r"no weights for norm 'snr'.*are bn, in"):
+    read(state, "resnet18", "snr")

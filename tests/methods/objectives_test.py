@@ -6,7 +6,7 @@ import tiny
 
 from metabin_jax.methods import objectives
 from metabin_jax.models import Outputs
-from metabin_jax.ops import losses
+from metabin_jax.ops import losses, restitution_loss
 
 BATCH = tiny.batch()
 
@@ -56,6 +56,23 @@ def test_options_reach_the_losses():
     [ce, triplet, scatter],
     rtol=1e-6,
   )
+
+
+def test_loss_of_the_restitution_layers():
+  rows = np.random.default_rng(1).normal(0, 1, (2, 3, BATCH.pid.size, 4))
+  first, second = (
+    restitution_loss.Pooled(*values.astype(np.float32), weight)
+    for values, weight in zip(rows, (0.1, 0.5), strict=True)
+  )
+  aux = {"backbone": {"stage1": {"pooled": (first,)}, "stage2": (second,)}}
+  out = outputs()._replace(aux=aux)
+  objective = objectives.make_objective(("ce", "snr"), weights={"snr": 3.0})
+  total, parts = objective(out, BATCH)
+  want = restitution_loss.restitution_loss((first, second), BATCH.pid)
+  np.testing.assert_allclose(parts["snr"], want, rtol=1e-6)
+  np.testing.assert_allclose(total, parts["ce"] + 3 * want, rtol=1e-6)
+  with pytest.raises(ValueError, match="use norm 'snr'"):
+    objective(outputs(), BATCH)
 
 
 @pytest.mark.parametrize("names", [("ce", "tripplet"), ()])

@@ -151,6 +151,8 @@ def test_norm_arms_of_resnet18(agree, float64, norm):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", ["bn", "in", "bin_half", "bin_shared"])
+@pytest.mark.parametrize(
+  "norm", ["bn", "in", "bin_half", "bin_shared", "dualnorm_metabin"]
+)
 def test_norm_arms_of_mobilenet(agree, float64, norm):
   check_norm(agree, "mobilenetv2_1.0", norm)

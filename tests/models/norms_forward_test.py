@@ -1,4 +1,4 @@
-"""What the arms' own layers compute: IBN-a's halves, SNR's, the shared kinds."""
+"""What the layers of IBN-a, SNR and switchable norm compute."""
 
 from __future__ import annotations
 

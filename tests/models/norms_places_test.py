@@ -35,9 +35,10 @@ def layers(backbone, norm, suffix):
 def batch(backbone, norm):
   """Batch norms of the backbone; every network has the neck's beside them."""
   found = layers(backbone, norm, "bn_scale")
-  assert found.pop("neck") == shapes(backbone, norm)["params"]["neck"][
-    "bn_scale"
-  ].size
+  assert (
+    found.pop("neck")
+    == shapes(backbone, norm)["params"]["neck"]["bn_scale"].size
+  )
   return found
 
 
@@ -213,9 +214,7 @@ def test_switchable_norm_is_everywhere():
 
 
 def place(norm, kind, family, stage, **site):
-  return registry._norms[norm].place(
-    registry.Site(kind, family, stage, **site)
-  )
+  return registry._norms[norm].place(registry.Site(kind, family, stage, **site))
 
 
 def test_places_in_osnet():

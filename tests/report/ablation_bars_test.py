@@ -19,6 +19,7 @@ def score(*values):
 
 STUDY = {
   "study": "table2",
+  "scale": "quick",
   "rows": [
     {
       "label": "CE",
@@ -28,7 +29,7 @@ STUDY = {
       "published": {"average": {"rank-1": 58.0}},
     },
     {
-      "label": "all",
+      "label": "CE",
       "arm": "metabin",
       "setting": "dg",
       "ours": {"average": {"rank-1": score(50.0), "mAP": score(60.0)}},
@@ -54,11 +55,21 @@ def save(tmp_path, data):
 def test_what_was_run_is_read(tmp_path):
   bars = ablation_bars.load(save(tmp_path, STUDY))
   assert list(ablation_bars.rows("", bars)) == [
-    ("table2", "dg", "CE", "metabin_ce", "rank-1", 32.0, 8**0.5, 2),
-    ("table2", "dg", "CE", "metabin_ce", "mAP", 40.0, None, 1),
-    ("table2", "dg", "all", "metabin", "rank-1", 50.0, None, 1),
-    ("table2", "dg", "all", "metabin", "mAP", 60.0, None, 1),
-    ("table2", "supervised", "CE", "metabin_ce", "rank-1", 70.0, None, 1),
+    ("table2", "quick", "dg", "CE", "metabin_ce", "rank-1", 32.0, 8**0.5, 2),
+    ("table2", "quick", "dg", "CE", "metabin_ce", "mAP", 40.0, None, 1),
+    ("table2", "quick", "dg", "CE", "metabin", "rank-1", 50.0, None, 1),
+    ("table2", "quick", "dg", "CE", "metabin", "mAP", 60.0, None, 1),
+    (
+      "table2",
+      "quick",
+      "supervised",
+      "CE",
+      "metabin_ce",
+      "rank-1",
+      70.0,
+      None,
+      1,
+    ),
   ]
 
 
@@ -115,6 +126,10 @@ def test_what_is_drawn(tmp_path):
   dots = [tuple(line.get_xdata()) for line in first.lines]
   assert (30.0, 34.0) in dots
   labels = [text.get_text() for text in first.get_yticklabels()]
-  assert labels == ["CE", "all"]
+  assert labels == ["CE", "CE"], "rows of one label stay apart"
+  centres = [bar.get_y() + bar.get_height() / 2 for bar in first.patches]
+  np.testing.assert_allclose(centres, [-0.19, 0.81, 0.19, 1.19])
   assert first.yaxis_inverted()
-  assert second.get_title(loc="left").startswith("table2, supervised")
+  assert second.get_title(loc="left").startswith(
+    "table2 (quick scale), supervised"
+  )

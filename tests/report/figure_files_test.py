@@ -12,7 +12,7 @@ from metabin_jax.report import figure_files
 
 def test_rows_read_back(tmp_path):
   path = tmp_path / "new" / "table.csv"
-  value = np.float32(0.1)
+  value = np.float32(2) / 3
   rows = [("a, b", 3, value, None), ('"', np.int64(4), 1e-30, "x")]
   figure_files.save_rows(path, ("name", "step", "rho", "rest"), iter(rows))
   with path.open(newline="") as file:

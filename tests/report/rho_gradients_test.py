@@ -119,7 +119,7 @@ def test_batches_are_those_the_run_would_meet_next(run, monkeypatch):
 
   def look(network, variables, parts, batches):
     seen.append((variables, list(parts), list(batches)))
-    return {name: dict.fromkeys(sorted(order), name) for name in parts}
+    return {name: dict.fromkeys(reversed(order), name) for name in parts}
 
   monkeypatch.setattr(rho_gradients, "rho_gradients", look)
   data = rho_gradients.load(run, runs.Options(step=4, batches=2))
@@ -190,3 +190,48 @@ def test_rows():
     ("mine", 7, 4, "triplet", "bn1", 1, -2.0, 2.0, 0.0),
   ]
   assert len(rho_gradients.HEADER) == 9
+
+
+def test_what_is_drawn():
+  pytest.importorskip("matplotlib")
+  from matplotlib.figure import Figure
+
+  def layer(mean):
+    channels = np.array([0.0, 2 * mean])
+    shares = np.array([0.0, 0.5])
+    return rho_gradients.ChannelGradients(channels, abs(channels), shares)
+
+  gradients = {
+    "triplet": {"bn1": layer(1e-3), "bn2": layer(-1e-3)},
+    "scatter": {"bn1": layer(-1e-6), "bn2": layer(2e-6)},
+  }
+  data = {"mine": rho_gradients.RhoGradients(7, 4, gradients)}
+  figure = Figure(rho_gradients.size(data))
+  rho_gradients.draw(figure, data)
+  mean, size, positive = figure.get_axes()
+  triplet, scatter, zero = mean.lines
+  np.testing.assert_allclose(triplet.get_ydata(), [1e-3, -1e-3])
+  np.testing.assert_allclose(scatter.get_ydata(), [-1e-6, 2e-6])
+  assert list(zero.get_ydata()) == [0, 0]
+  np.testing.assert_allclose(size.lines[0].get_ydata(), [1e-3, 1e-3])
+  np.testing.assert_allclose(positive.lines[0].get_ydata(), [25, 25])
+  # Both losses can be seen: each decade has its place.
+  places = mean.transData.transform([(0, 0), (0, 2e-6), (0, 1e-3)])[:, 1]
+  height = mean.transAxes.transform([(0, 1)])[0, 1]
+  assert places[1] - places[0] > 0.02 * height
+  ticks = mean.get_yticks()
+  assert 0 in ticks
+  assert 3 <= len(ticks) <= 9
+  labels = [text.get_text() for text in positive.get_xticklabels()]
+  assert labels == ["bn1", "bn2"]
+
+
+def test_gradients_that_vanish_can_be_drawn():
+  pytest.importorskip("matplotlib")
+  from matplotlib.figure import Figure
+
+  nothing = rho_gradients.ChannelGradients(*np.zeros((3, 2)))
+  data = {"mine": rho_gradients.RhoGradients(7, 4, {"ce": {"bn1": nothing}})}
+  figure = Figure(rho_gradients.size(data))
+  rho_gradients.draw(figure, data)
+  figure.canvas.draw()

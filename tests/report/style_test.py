@@ -27,7 +27,7 @@ def test_the_same_drawing_gives_the_same_bytes(tmp_path, suffix, monkeypatch):
   style.save_figure(files[0], draw, (3, 2))
   # Neither the clock nor the user's settings may show.
   monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
-  with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9}):
+  with matplotlib.rc_context({"axes.facecolor": "red", "xtick.labelsize": 20}):
     style.save_figure(files[1], draw, (3, 2))
   first, second = (file.read_bytes() for file in files)
   assert first == second

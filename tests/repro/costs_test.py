@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -30,10 +31,11 @@ def test_phases_add_up_over_sessions(tmp_path, clock):
     clock["processor"] += 7
   second = costs_lib.Costs(file)
   assert second.earlier_sessions == 1
-  with second.phase("train"):
-    clock["wall"] += 1
+  for _ in range(2):
+    with second.phase("train"):
+      clock["wall"] += 0.5
   clock["wall"] += 50  # between phases
-  with pytest.raises(ZeroDivisionError), second.phase("score"):
+  with contextlib.suppress(ZeroDivisionError), second.phase("score"):
     clock["processor"] += 2
     raise ZeroDivisionError
   total = second.total()

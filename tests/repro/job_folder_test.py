@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pytest
-import stand_in
+import tiny_study
 
+from metabin_jax.data.public import reading
 from metabin_jax.errors import UserError
 from metabin_jax.repro import job_folder, jobs
 from metabin_jax.runtime import resolve
 
 
 def make_config(**changes):
-  job = stand_in.job(**changes)
-  return jobs.make_config(job, stand_in.base("quick", "dg"))
+  job = tiny_study.job(**changes)
+  return jobs.make_config(job, tiny_study.base("quick", "dg"))
 
 
 def differences(before, now, **result):
@@ -59,16 +60,16 @@ def test_where_public_data_lie_does_not_matter_but_which_they_are_does():
   def sources(*specs):
     return make_config(**{"data.sources": list(specs)})
 
-  here = sources("market1501:/a?use=all", "viper:/a")
-  assert differences(here, sources("market1501:/b?use=all", "viper:/c")) == []
+  here = sources("dukemtmc:/a?use=all", "viper:/a")
+  assert differences(here, sources("dukemtmc:/b?use=all", "viper:/c")) == []
   said_by_user = sources(
-    "market1501:/a?use=all&partial=allow&licensed=yes", "viper:/a"
+    f"dukemtmc:/a?use=all&partial=allow&{reading.LICENSED}=yes", "viper:/a"
   )
   assert differences(here, said_by_user) == []
   for other in (
-    sources("market1501:/a?use=train", "viper:/a"),
-    sources("viper:/a", "market1501:/a?use=all"),
-    sources("market1501:/a?use=all", "grid:/a"),
+    sources("dukemtmc:/a?use=train", "viper:/a"),
+    sources("viper:/a", "dukemtmc:/a?use=all"),
+    sources("dukemtmc:/a?use=all", "grid:/a"),
   ):
     assert len(differences(here, other)) == 1
   own = sources("manifest:/a/x.csv")
@@ -99,7 +100,7 @@ def test_another_plugin_file_counts(tmp_path):
 
 
 def test_jobs_lie_apart_and_come_back(tmp_path):
-  job = stand_in.job(**{"optim.lr": 0.5})
+  job = tiny_study.job(**{"optim.lr": 0.5})
   folder = job_folder.find(tmp_path, job)
   assert folder.path == tmp_path / "jobs" / "quick" / "dg" / job.name
   with pytest.raises(UserError, match="holds no job"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-import stand_in
+import tiny_study
 
 from metabin_jax.errors import UserError
 from metabin_jax.repro import jobs
@@ -13,14 +13,16 @@ from metabin_jax.repro.types import Arm, Entry, Job
 
 
 def study(*entries, settings=("dg",)):
-  return dataclasses.replace(stand_in.STUDY, entries=entries, settings=settings)
+  return dataclasses.replace(
+    tiny_study.STUDY, entries=entries, settings=settings
+  )
 
 
 def names(listed):
   return [(job.seed, job.setting, job.arm) for job in listed]
 
 
-def list_jobs(*studies, seeds=(2020,), catalogue=stand_in.CATALOGUE, **words):
+def list_jobs(*studies, seeds=(2020,), catalogue=tiny_study.CATALOGUE, **words):
   choice = jobs.Choice("quick", seeds, **words)
   return jobs.list_jobs(studies, choice, catalogue)
 
@@ -64,7 +66,7 @@ def test_scale_setting_row_and_command_line_change_the_arm_in_this_order():
   assert job.overrides == {"loss.margin": 0.5, "optim.lr": 0.02}
   choice = jobs.Choice("full")
   (job,) = jobs.list_jobs(
-    [study(Entry("a", "rates"))], choice, stand_in.CATALOGUE
+    [study(Entry("a", "rates"))], choice, tiny_study.CATALOGUE
   )
   assert job.overrides == {"optim.lr": 0.05}
 
@@ -77,7 +79,9 @@ def test_tuples_become_lists_and_defaults_vanish():
 
 def test_a_swept_default_and_an_equal_arm_are_the_same_run():
   twin = Arm("twin", "MetaBIN again", {"optim.rho_lr": 0.1})
-  catalogue = stand_in.CATALOGUE._replace(arms={**stand_in.ARMS, "twin": twin})
+  catalogue = tiny_study.CATALOGUE._replace(
+    arms={**tiny_study.ARMS, "twin": twin}
+  )
   rows = (
     Entry("gamma 0.1", "rho", changes={"optim.rho_lr": 0.1}),
     Entry("twin", "twin"),
@@ -99,7 +103,7 @@ def test_arms_keep_their_rows_and_unknown_ones_are_refused():
 
 def test_cells_hold_the_jobs_of_all_seeds():
   choice = jobs.Choice("quick", (1, 2))
-  cells = jobs.list_cells(stand_in.STUDY, choice, stand_in.CATALOGUE)
+  cells = jobs.list_cells(tiny_study.STUDY, choice, tiny_study.CATALOGUE)
   assert [cell.entry.label for cell in cells] == [
     "BN baseline",
     "MetaBIN",
@@ -113,8 +117,8 @@ def test_cells_hold_the_jobs_of_all_seeds():
 
 
 def test_a_config_has_the_overrides_and_the_seed():
-  job = stand_in.job(seed=5, **{"loss.base": ["ce"], "optim.lr": 1})
-  config = jobs.make_config(job, stand_in.base("quick", "dg"))
+  job = tiny_study.job(seed=5, **{"loss.base": ["ce"], "optim.lr": 1})
+  config = jobs.make_config(job, tiny_study.base("quick", "dg"))
   assert config.train.seed == 5
   assert config.loss.base == ("ce",)
   assert config.optim.lr == 1.0
@@ -134,13 +138,13 @@ def test_a_config_has_the_overrides_and_the_seed():
   ],
 )
 def test_wrong_overrides_are_refused(key, value, words):
-  job = stand_in.job(**{key: value})
+  job = tiny_study.job(**{key: value})
   with pytest.raises(UserError, match=words):
-    jobs.make_config(job, stand_in.base("quick", "dg"))
+    jobs.make_config(job, tiny_study.base("quick", "dg"))
 
 
 def test_names_tell_all_that_makes_a_run_apart():
-  job = stand_in.job(**{"optim.lr": 0.1})
+  job = tiny_study.job(**{"optim.lr": 0.1})
   others = [
     dataclasses.replace(job, scale="full"),
     dataclasses.replace(job, setting="single-a"),

@@ -11,16 +11,17 @@ import threading
 import time
 
 import pytest
-import stand_in
 import tiny_run
+import tiny_study
 
+import metabin_jax
 from metabin_jax.repro import job_folder, runner
 from metabin_jax.runtime import resolve
 
 
 @pytest.fixture(name="said")
 def said_fixture(monkeypatch):
-  stand_in.pretend(monkeypatch)
+  tiny_study.pretend(monkeypatch)
   return []
 
 
@@ -43,7 +44,7 @@ def paths(listed):
 
 
 def test_runs_all_then_nothing(tmp_path, said):
-  tasks = stand_in.make_tasks((2020, 2021))
+  tasks = tiny_study.make_tasks((2020, 2021))
   outcome = run(tasks, tmp_path, said)
   assert outcome.status == 0
   assert paths(outcome.finished) == paths(folders(tasks, tmp_path))
@@ -61,7 +62,7 @@ def test_runs_all_then_nothing(tmp_path, said):
 def test_a_failed_job_is_told_at_the_end_and_only_it_is_tried_again(
   tmp_path, said
 ):
-  tasks = stand_in.make_tasks((2020, 2021))
+  tasks = tiny_study.make_tasks((2020, 2021))
   (tmp_path / "fail").touch()
   outcome = run(tasks, tmp_path, said)
   assert outcome.status == 1
@@ -76,6 +77,22 @@ def test_a_failed_job_is_told_at_the_end_and_only_it_is_tried_again(
   assert rho.log.read_text() == "log of rho\nlog of rho\n"
 
 
+def test_a_job_that_fails_later_on_more_targets_has_failed(tmp_path, said):
+  tasks = tiny_study.make_tasks()
+  run(tasks, tmp_path, said)
+  (tmp_path / "fail").touch()
+  outcome = run(tasks, tmp_path, said, more_targets=("a:b",))
+  assert outcome.status == 1
+  assert paths(outcome.failed) == [folders(tasks, tmp_path)[1].path]
+
+
+def test_ctrl_c_of_a_terminal_does_not_reach_jobs_twice(tmp_path, said):
+  """It goes to the whole group of the runner: jobs lead groups of their own."""
+  tasks = tiny_study.make_tasks()[:1]
+  run(tasks, tmp_path, said)
+  assert (folders(tasks, tmp_path)[0].path / "leads").read_text() == "True"
+
+
 def test_a_job_that_dies_without_a_word_shows_its_log(
   tmp_path, said, monkeypatch
 ):
@@ -83,14 +100,14 @@ def test_a_job_that_dies_without_a_word_shows_its_log(
   monkeypatch.setattr(
     runner, "_command", lambda f: [sys.executable, "-c", code]
   )
-  outcome = run(stand_in.make_tasks()[:1], tmp_path, said)
+  outcome = run(tiny_study.make_tasks()[:1], tmp_path, said)
   assert outcome.status == 1
   assert "FAILED with status -9" in said[0]
   assert "  last words" in said
 
 
 def test_stale_results_are_neither_used_nor_replaced(tmp_path, said):
-  tasks = stand_in.make_tasks()
+  tasks = tiny_study.make_tasks()
   run(tasks, tmp_path, said)
   changed = []
   for job, config in tasks:
@@ -110,7 +127,7 @@ def test_stale_results_are_neither_used_nor_replaced(tmp_path, said):
 
 
 def test_a_held_job_is_left_alone(tmp_path, said):
-  tasks = stand_in.make_tasks()
+  tasks = tiny_study.make_tasks()
   first, second = folders(tasks, tmp_path)
   with first.hold() as held:
     assert held
@@ -124,7 +141,7 @@ def test_a_held_job_is_left_alone(tmp_path, said):
 
 
 def test_a_killed_holder_leaves_no_lock(tmp_path):
-  folder = job_folder.find(tmp_path, stand_in.job())
+  folder = job_folder.find(tmp_path, tiny_study.job())
   code = (
     "import pathlib, sys, time\n"
     "from metabin_jax.repro.job_folder import JobFolder\n"
@@ -170,7 +187,7 @@ def interrupt(tmp_path, tasks, said, number, times=1, processes=1):
 def test_a_signal_is_passed_on_and_the_same_call_continues(
   tmp_path, said, number
 ):
-  tasks = stand_in.make_tasks()
+  tasks = tiny_study.make_tasks()
   before = signal.getsignal(number)
   outcome = interrupt(tmp_path, tasks, said, number)
   assert outcome.status == 128 + number
@@ -185,7 +202,7 @@ def test_a_signal_is_passed_on_and_the_same_call_continues(
 
 
 def test_several_at_a_time_are_all_stopped(tmp_path, said):
-  tasks = stand_in.make_tasks((1, 2))
+  tasks = tiny_study.make_tasks((1, 2))
   outcome = interrupt(tmp_path, tasks, said, signal.SIGTERM, processes=3)
   assert outcome.status == 143
   assert [starts(f) for f in folders(tasks, tmp_path)] == [1, 1, 1, 0]
@@ -193,7 +210,7 @@ def test_several_at_a_time_are_all_stopped(tmp_path, said):
 
 
 def test_two_parts_at_once_share_the_work(tmp_path, said):
-  tasks = stand_in.make_tasks((1, 2, 3))
+  tasks = tiny_study.make_tasks((1, 2, 3))
   parts = [runner.share(tasks, (index, 2)) for index in (0, 1)]
   threads = [
     threading.Thread(
@@ -213,7 +230,7 @@ def test_two_parts_at_once_share_the_work(tmp_path, said):
 
 
 def test_more_targets_run_a_finished_job_once_more(tmp_path, said):
-  tasks = stand_in.make_tasks()
+  tasks = tiny_study.make_tasks()
   run(tasks, tmp_path, said)
   assert run(tasks, tmp_path, said, more_targets=("a:b",)).status == 0
   assert [starts(f) for f in folders(tasks, tmp_path)] == [2, 2]
@@ -227,7 +244,7 @@ def test_more_targets_run_a_finished_job_once_more(tmp_path, said):
 
 
 def test_a_damaged_result_is_said_before_anything_runs(tmp_path, said):
-  tasks = stand_in.make_tasks()
+  tasks = tiny_study.make_tasks()
   last = folders(tasks, tmp_path)[1]
   last.path.mkdir(parents=True)
   (last.path / "result.json").write_text('{"final": ')
@@ -240,7 +257,24 @@ def test_the_command_is_a_process_of_its_own():
   folder = job_folder.JobFolder(pathlib.Path("x"))
   assert runner._command(folder) == [
     sys.executable,
+    "-P",
     "-m",
     "metabin_jax.repro.run_job",
     str(pathlib.Path("x").absolute()),
   ]
+
+
+def test_a_job_uses_the_package_of_its_runner(tmp_path, monkeypatch):
+  # Another copy, where a user may well stand.
+  (tmp_path / "metabin_jax").mkdir()
+  (tmp_path / "metabin_jax" / "__init__.py").write_text("raise RuntimeError")
+  monkeypatch.chdir(tmp_path)
+  code = "import metabin_jax; print(metabin_jax.__file__)"
+  found = subprocess.run(
+    [*runner._command(job_folder.JobFolder(tmp_path))[:2], "-c", code],
+    env=runner._environment(),
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert found.stdout.strip() == metabin_jax.__file__

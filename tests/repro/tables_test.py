@@ -161,8 +161,41 @@ def test_sweeps_change_one_key_and_share_the_default_run():
     assert default in found
     for job in found:
       assert len(job.overrides) == (job != default)
-  rates = {job.overrides.get("optim.rho_lr", 0.1) for job in list_jobs("s4")}
-  assert rates == {0.01, 0.05, 0.1, 0.2, 0.5}
+
+
+@pytest.mark.parametrize(
+  ("study", "values"),
+  [
+    # The defaults of the quick scale, 3 and 40, are the run of `metabin`.
+    (
+      "fig2",
+      {
+        ("meta.num_mtrain", 1),
+        ("meta.num_mtrain", 2),
+        ("meta.num_mtrain", 4),
+        ("data.batch_size", 60),
+        ("data.batch_size", 80),
+        ("data.batch_size", 120),
+      },
+    ),
+    (
+      "s1",
+      {
+        (f"loss.weights.{name}", weight)
+        for name in ("scatter", "shuffle", "triplet")
+        for weight in (0.1, 2.0)
+      },
+    ),
+    (
+      "s3",
+      {("meta.beta_period_epochs", v) for v in (1.0, 2.5, 10.0, 20.0)},
+    ),
+    ("s4", {("optim.rho_lr", v) for v in (0.01, 0.05, 0.2, 0.5)}),
+  ],
+)
+def test_swept_values(study, values):
+  found = {pair for job in list_jobs(study) for pair in job.overrides.items()}
+  assert found == values
 
 
 def test_a_published_row_refuses_unknown_targets():

@@ -236,7 +236,7 @@ def beta(low=0.001, high=0.1, scale=0.1, up=20) -> tuple[float, ...]:
   )
 
 
-ONES = {"ce": 1.0, "triplet": 1.0, "shuffle": 1.0, "scatter": 1.0}
+ONES = dict.fromkeys(("ce", "triplet", "shuffle", "scatter", "snr"), 1.0)
 DEFAULT = {
   "network": network(num_classes=16),
   "init seed": (0, 2020),

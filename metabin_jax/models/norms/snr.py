@@ -50,8 +50,10 @@ class StyleRestitution(nn.Module):
         "aux",
         "pooled",
         Pooled(
-          *(_pool(v) for v in (x, maps.restored, maps.contaminated)),
-          self.loss_weight,
+          given=_pool(x),
+          restored=_pool(maps.restored),
+          contaminated=_pool(maps.contaminated),
+          weight=self.loss_weight,
         ),
       )
     return maps.restored

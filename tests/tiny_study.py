@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 
 import tiny_run
@@ -13,7 +14,7 @@ from metabin_jax.repro.types import Arm, Entry, Job, Study
 # A job of some milliseconds: takes the lock, waits as its arm says, writes
 # what the runner reads. "sleep" waits for SIGTERM and ends as a training does.
 PRETENDER = """
-import fcntl, json, pathlib, signal, sys, time
+import fcntl, json, os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1])
 lock = (folder / "lock").open("a")
 try:
@@ -23,6 +24,7 @@ except BlockingIOError:
 task = json.loads((folder / "job.json").read_text())
 job = task["job"]
 print("log of", job["arm"], flush=True)
+(folder / "leads").write_text(str(os.getpgrp() == os.getpid()))
 with (folder / "starts").open("a") as file:
   file.write("x")
 if (folder.parents[3] / "fail").exists() and job["arm"] == "rho":
@@ -35,9 +37,37 @@ if (folder.parents[3] / "sleep").exists():
   sys.exit(3)
 shares = {"rank-1": job["seed"] % 100 / 100, "mAP": 0.5}
 final = {"step": 6, "average": shares, "scores": {"x": shares}}
-result = task | {"final": final, "best_on_target": final, "own_targets": ["x"]}
+result = task | {"final": final, "best_on_target": final}
+result |= json.loads(sys.argv[2])
 (folder / "result.json").write_text(json.dumps(result))
 """
+# What a result says beside its scores.
+FACTS = {
+  "own_targets": ["x"],
+  "targets": {
+    "x": {"protocol": "own", "folds": 1, "sha256": "f" * 64, "notes": []}
+  },
+  "sources": [{"name": "s", "images": 7, "notes": ["a note"]}],
+  "data_sha256": "d" * 64,
+  "evaluation": "cosine",
+  "device": "cpu",
+  "host_cores": 2,
+  "versions": {"jax": "1.0"},
+  "parameters": 1234567,
+  "balance_parameters": 89,
+  "date": "2026-11-21T10:00:00+00:00",
+  "cost": {
+    "train_wall_seconds": 60.0,
+    "train_processor_seconds": 120.0,
+    "score_wall_seconds": 30.0,
+    "score_processor_seconds": 6.0,
+    "peak_resident_bytes": 5_000_000,
+    "peak_device_bytes": None,
+    "sessions": 1,
+    "complete": True,
+    "commits": [{"revision": "a" * 40, "changed": False}],
+  },
+}
 
 
 def base(scale: str, setting: str):
@@ -111,5 +141,11 @@ def pretend(monkeypatch) -> None:
   monkeypatch.setattr(
     runner,
     "_command",
-    lambda folder: [sys.executable, "-c", PRETENDER, str(folder.path)],
+    lambda folder: [
+      sys.executable,
+      "-c",
+      PRETENDER,
+      str(folder.path),
+      json.dumps(FACTS),
+    ],
   )

@@ -1,0 +1,83 @@
+"""Every study at the full scale, a few iterations on the miniatures."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import pytest
+import tiny_run
+
+from metabin_jax.cli.main import main
+from metabin_jax.data import protocols
+from metabin_jax.repro.tables import STUDIES
+
+# What depends on the data: images of a batch, K of a person.
+BATCH = {
+  "dg": ("data.batch_size=20", "data.instances=2"),
+  "single-a": ("data.batch_size=24", "data.instances=2"),
+  "single-b": ("data.batch_size=32", "data.instances=2"),
+  "supervised": ("data.batch_size=24", "data.instances=2"),
+}
+SMALL = (
+  "data.height_px=32",
+  "data.width_px=16",
+  "data.pad_px=2",
+  "model.width=0.125",
+  "train.steps=2",
+  "train.steps_per_epoch=2",
+  "train.checkpoint_every_steps=1",
+  "meta.first_base_updates=1",
+  "eval.batch_size=16",
+)
+SETTINGS = sorted(
+  (study.name, setting)
+  for study in STUDIES.values()
+  for setting in study.settings
+)
+
+
+@pytest.fixture(scope="module", name="place")
+def place_fixture(tmp_path_factory):
+  """The miniatures, and one output folder: studies share their jobs."""
+  folder = tmp_path_factory.mktemp("full")
+  for name in ("metabin", "market-to-duke"):
+    protocol = protocols.PROTOCOLS[name]
+    for data in protocol.sources + protocol.targets:
+      if not (folder / "data" / data).exists():
+        importlib.import_module(f"miniatures.{data}").build(folder / "data")
+  return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("study", "setting"), SETTINGS)
+def test_every_arm_of_a_study(place, monkeypatch, study, setting):
+  monkeypatch.setenv("METABIN_DATA", str(place / "data"))
+  monkeypatch.setenv("METABIN_CACHE", str(place / "cache"))
+  programs = tiny_run.REPOSITORY / ".cache" / "xla-tests"
+  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(programs))
+  words = [f"--set={word}" for word in (*SMALL, *BATCH[setting])]
+  table = place / f"{study}-{setting}.json"
+  status = main(
+    [
+      "repro",
+      study,
+      "--scale=full",
+      f"--settings={setting}",
+      "--jobs=2",
+      f"--out={place / 'out'}",
+      f"--json={table}",
+      "--allow-partial",
+      "--i-have-a-licensed-copy",
+      *words,
+    ]
+  )
+  assert status == 0
+  rows = json.loads(table.read_text())["rows"]
+  asked = [e for e in STUDIES[study].entries if e.arm is not None]
+  ran = [row for row in rows if row["ours"]]
+  assert len(ran) == sum(
+    entry.settings is None or setting in entry.settings for entry in asked
+  )
+  for row in ran:
+    assert 0 <= row["ours"]["average"]["rank-1"]["mean"] <= 100
