@@ -125,9 +125,7 @@ def _write_tables(
     _say(f"written: {folder / name}.md and .json")
     tables.append(data)
     if args.figures:
-      _draw(
-        args.out, folder / f"{name}-figures", folder / f"{name}.json", cells
-      )
+      _draw(args.out, folder, name, cells)
   if args.json is not None:
     args.json.parent.mkdir(parents=True, exist_ok=True)
     save_json(args.json, tables[0] if args.study != ALL else tables)

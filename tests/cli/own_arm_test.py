@@ -86,3 +86,23 @@ def test_it_trains_and_is_scored_again(folder):
   file.write_text(file.read_text().replace("1e-5", "1e-3"))
   said = train(folder, "--config.train.steps=3", status=2)
   assert "model.plugins" in said
+
+
+def test_it_stands_in_a_table_beside_the_papers_arms(folder):
+  settings = (
+    *(word.removeprefix("--config.") for word in SMALL),
+    f"data.sources={SOURCES}",
+    f"data.targets={TARGETS}",
+  )
+  said = metabin(
+    folder,
+    *("repro", "table4", "--settings=dg", "--arms=bn", "--jobs=2"),
+    *("--add-arm=my_arm.py", "--json=table.json"),
+    *(f"--set={word}" for word in settings),
+  )
+  assert "average rank-1" in said
+  rows = json.loads((folder / "table.json").read_text())["rows"]
+  assert [row["arm"] for row in rows] == ["bn", "my_arm"]
+  for row in rows:
+    assert row["seeds"] == [2020]
+    assert row["ours"]["average"]["rank-1"]["values"][0] >= 0

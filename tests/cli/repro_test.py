@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -16,6 +17,8 @@ import tiny_study
 
 from metabin_jax.cli import repro
 from metabin_jax.cli.main import main
+from metabin_jax.report import kinds
+from metabin_jax.report import runs as report_runs
 from metabin_jax.repro import catalogue, job_folder
 
 # `metabin repro` on the stand-in study, in a process of its own.
@@ -102,6 +105,51 @@ def test_arms_own_arms_and_settings_reach_the_jobs(tmp_path, pretend):
     {"loss.margin": 0.2, "method": "joint", "model.norm": "bn"},
     {"loss.margin": 0.2, "optim.lr": 0.25},
   ]
+
+
+def test_settings_keep_their_rows_alone(tmp_path, monkeypatch, capsys):
+  tiny_study.pretend(monkeypatch)
+  both = dataclasses.replace(tiny_study.STUDY, settings=("dg", "single-a"))
+  known = {"pair": both, "other": tiny_study.STUDY}
+  monkeypatch.setattr(
+    catalogue, "CATALOGUE", tiny_study.CATALOGUE._replace(studies=known)
+  )
+  assert call(tmp_path, "all", "--settings=single-a") == 0
+  jobs = sorted((tmp_path / "jobs" / "quick").glob("*/*"))
+  assert [path.parent.name for path in jobs] == ["single-a"] * 2
+  assert tables(tmp_path) == ["pair.json", "pair.md"]
+  data = json.loads((tmp_path / "quick" / "pair.json").read_text())
+  assert {row["setting"] for row in data["rows"]} == {"single-a"}
+  assert call(tmp_path, "other", "--settings=single-a") == 2
+  assert "no rows for the setting single-a" in capsys.readouterr().err
+  assert call(tmp_path, "pair", "--settings=dg,single") == 2
+  assert "no setting 'single'; use some of dg," in capsys.readouterr().err
+
+
+def test_figures_of_the_table_and_of_the_first_seed(
+  tmp_path, pretend, monkeypatch, capsys
+):
+  assert call(tmp_path, "pair", "--seeds=2") == 0
+  # Real runs in place of the pretended ones'.
+  for path in job_folders(tmp_path):
+    arm = path.name.split("-")[0]
+    run = tiny_run.finished(*(tiny_run.BASELINE if arm == "bn" else ()))
+    (path / "run").symlink_to(run)
+  made = {}
+
+  def make_all(found, studies, options, output, say):
+    made[output.folder.name] = [(run.name, run.workdir) for run in found]
+    assert options == report_runs.Options()
+
+  monkeypatch.setattr(kinds, "make_all", make_all)
+  assert call(tmp_path, "pair", "--seeds=2", "--collect", "--figures") == 0
+  folder = tmp_path / "quick" / "pair-figures"
+  assert (folder / "bars.png").is_file()
+  assert (folder / "bars.csv").is_file()
+  first = [p for p in job_folders(tmp_path) if "seed2020" in p.name]
+  labels = ("BN baseline", "MetaBIN")
+  want = [(name, p / "run") for name, p in zip(labels, first, strict=True)]
+  assert made == {"dg": want}
 
 
 def test_more_targets_reach_the_jobs(tmp_path, pretend):
