@@ -141,9 +141,7 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
   )
 
 
-def create_objective(
-  config: Any, names: Sequence[str]
-) -> objectives.Objective:
+def create_objective(config: Any, names: Sequence[str]) -> objectives.Objective:
   """The weighted sum of losses that a resolved configuration describes.
 
   Args:

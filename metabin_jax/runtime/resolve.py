@@ -223,9 +223,9 @@ def _check_tuples(config):
         f"\"--config.data.{key}=('manifest:a.csv','market:DIR')\"."
       )
   epochs = config.optim.milestones_epochs
-  if any(
-    not section_checks.is_number(e) or e <= 0 for e in epochs
-  ) or list(epochs) != sorted(set(epochs)):
+  if any(not section_checks.is_number(e) or e <= 0 for e in epochs) or list(
+    epochs
+  ) != sorted(set(epochs)):
     raise UserError(
       f"optim.milestones_epochs is {epochs}; write rising numbers above 0."
     )
