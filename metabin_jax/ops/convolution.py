@@ -11,7 +11,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-# XLA's convolution on the CPU is up to 20 times slower than one matrix product
+# XLA's convolution on the CPU is up to 11 times slower than one matrix product
 # on maps of 4x2 and 2x2 pixels (experiments/benchmarks/small_maps.md).
 _SMALL_MAP_PIXELS = 9
 

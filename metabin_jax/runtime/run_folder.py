@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any
 
 import metabin_jax
+from metabin_jax import default_config
 from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.table import save_json
@@ -122,12 +123,19 @@ def check_same_run(
   Raises:
     UserError: lists what differs.
   """
-  before, after = _flatten(stored["config"]), _flatten(now["config"])
+  # A key that a run of an earlier version has not stored had its default.
+  defaults = _flatten(default_config.get_config().to_dict())
+  before = defaults | _flatten(stored["config"])
+  after = _flatten(now["config"])
+  may_change = set(_MAY_CHANGE)
+  if after.get("optim.schedule") == "cosine":
+    # Its end, and with it every rate before, hangs on the number of epochs.
+    may_change.remove("train.epochs")
   changed = [
     f"{key} was {before.get(key)!r}, is {after.get(key)!r}"
     for key in sorted(before | after)
-    if before.get(key) != after.get(key)
-    and key not in _MAY_CHANGE
+    if _plain(before.get(key)) != _plain(after.get(key))
+    and key not in may_change
     and not key.startswith("eval.")
   ]
   if stored["data_sha256"] != now["data_sha256"]:
@@ -140,6 +148,11 @@ def check_same_run(
       f"{workdir} holds a run with other settings ({'; '.join(changed[:4])}); "
       "use another --workdir, or the settings it was started with."
     )
+
+
+def _plain(value: Any) -> Any:
+  """As JSON has it."""
+  return list(value) if isinstance(value, tuple) else value
 
 
 def _flatten(config, prefix=""):

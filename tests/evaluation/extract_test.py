@@ -77,6 +77,29 @@ def test_images_reach_the_network_as_bytes_and_in_one_shape():
   assert seen == [(np.uint8, (4, 2, 2, 3), "eval")]
 
 
+def test_other_weights_of_an_equal_network_are_not_compiled_again():
+  seen = []
+
+  class Network:
+    def __eq__(self, other):
+      return isinstance(other, Network)
+
+    def __hash__(self):
+      return 1
+
+    def apply(self, variables, images, *, mode):
+      seen.append(images.shape)
+      return types.SimpleNamespace(
+        embedding=images.mean((1, 2)) + variables["params"]
+      )
+
+  images = np.zeros((2, 2, 2, 3), np.uint8)
+  for weight in (1, 2):
+    embed = extract.make_embedder(Network(), {"params": np.float32(weight)}, 2)
+    assert (embed(images) == weight).all()
+  assert len(seen) == 1
+
+
 def test_flip_adds_the_mirror_image(trained, images):
   plain = extract.make_embedder(*trained, 3)
   flipped = extract.make_embedder(*trained, 7, flip=True)

@@ -122,7 +122,10 @@ def test_unknown_stored_keys_are_refused():
   [
     ({"method": "maml"}, "method is 'maml'; choose one of metabin, joint"),
     ({"preset": "x"}, "preset is 'x'; choose one of released, paper"),
-    ({"model__backbone": "vgg"}, "backbone is 'vgg'; .* mobilenetv2, resnet18"),
+    (
+      {"model__backbone": "vgg"},
+      "backbone is 'vgg'; .* osnet, resnet18",
+    ),
     ({"model__norm": "gn"}, "model.norm is 'gn'; choose one of .*bin_half"),
     ({"model__dtype": "float16"}, "dtype is 'float16'; .* bfloat16"),
     ({"data__sampler": "x"}, "data.sampler is 'x'"),

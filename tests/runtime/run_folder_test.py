@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 
@@ -106,6 +107,32 @@ def test_other_changes_are_refused(description, tmp_path, change, said):
       description, changed(description, **change), tmp_path
     )
   assert str(tmp_path) in str(caught.value)
+
+
+def test_a_key_newer_than_the_run_had_its_default(description, tmp_path):
+  older = copy.deepcopy(description)
+  del older["config"]["optim"]["optimizer"]
+  del older["config"]["data"]["jitter"]
+  run_folder.check_same_run(older, description, tmp_path)
+  now = changed(description, optim__optimizer="amsgrad")
+  with pytest.raises(UserError, match="optimizer was 'sgd', is 'amsgrad'"):
+    run_folder.check_same_run(older, now, tmp_path)
+
+
+def test_epochs_may_not_change_under_a_cosine(description, tmp_path):
+  cosine = changed(description, optim__schedule="cosine")
+  now = changed(cosine, train__epochs=7.0)
+  with pytest.raises(UserError, match=r"train\.epochs was 100\.0, is 7\.0"):
+    run_folder.check_same_run(cosine, now, tmp_path)
+
+
+def test_plugins_may_not_change(description, tmp_path):
+  before = {**description, "plugins": {"a.py": "1"}}
+  run_folder.check_same_run(before, dict(before), tmp_path)
+  with pytest.raises(UserError, match=r"the files of model\.plugins"):
+    run_folder.check_same_run(
+      before, {**description, "plugins": {"a.py": "2"}}, tmp_path
+    )
 
 
 def test_only_a_source_tree_has_a_commit(monkeypatch, tmp_path):
