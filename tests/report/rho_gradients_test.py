@@ -143,19 +143,31 @@ def test_batches_are_those_the_run_would_meet_next(run, monkeypatch):
 
 def test_settings_of_the_losses_are_the_runs(run, monkeypatch):
   made = []
+  used = {}
 
   def make_objective(names, **words):
     made.append((names, words))
+    return lambda outputs, batch: ("weighted", {names[0]: f"{names[0]} alone"})
+
+  def keep(network, variables, parts, batches):
+    used.update(parts)
+    return {}
 
   monkeypatch.setattr(objectives, "make_objective", make_objective)
-  monkeypatch.setattr(rho_gradients, "rho_gradients", lambda *unused: {})
+  monkeypatch.setattr(rho_gradients, "rho_gradients", keep)
   rho_gradients.load(run, runs.Options(batches=1, losses=("ce", "triplet")))
   loss = run.description["config"]["loss"]
   words = {
     key: loss[key]
     for key in ("margin", "smoothing", "smoothing_spread", "scatter_normalize")
   }
+  words["weights"] = loss["weights"]
   assert made == [(("ce",), words), (("triplet",), words)]
+  # What is differentiated has weight 1, whatever the run's weights are.
+  assert {name: part(None, None)[0] for name, part in used.items()} == {
+    "ce": "ce alone",
+    "triplet": "triplet alone",
+  }
 
 
 def test_refusals(run, tmp_path):
