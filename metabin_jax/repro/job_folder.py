@@ -30,8 +30,6 @@ from metabin_jax.runtime import plugins, resolve
 # Exit status of a process that finds the job held by another one (EX_TEMPFAIL
 # of sysexits.h).
 HELD = 75
-# Methods that split the domains into meta-train and meta-test.
-META = ("metabin", "mldg")
 # Keys that change how fast a run is, but none of its numbers.
 _FREE = (
   "data.workers",

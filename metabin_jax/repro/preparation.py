@@ -13,6 +13,7 @@ from metabin_jax.repro import job_folder
 from metabin_jax.repro.jobs import Catalogue, make_config
 from metabin_jax.repro.runner import Task
 from metabin_jax.repro.types import Job
+from metabin_jax.runtime import resolve
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def open_data(
         if spec not in opened:
           opened[spec] = readers.open_dataset(spec)
       sources = [opened[spec] for spec in config.data.sources]
-      checks.check_sources(sources, meta=config.method in job_folder.META)
+      checks.check_sources(sources, meta=config.method in resolve.META_METHODS)
       checks.check_targets(
         sources,
         [opened[spec] for spec in targets],

@@ -25,7 +25,6 @@ from metabin_jax.evaluation.summary import COUNTS, STD_SUFFIX, Summary
 from metabin_jax.repro.costs import Costs
 from metabin_jax.repro.job_folder import (
   HELD,
-  META,
   JobFolder,
   missing_targets,
 )
@@ -89,7 +88,7 @@ def run(folder: JobFolder) -> int:
     return 0
   config = resolve.resolve(resolve.from_dict(task["config"]))
   sources = [readers.open_dataset(spec) for spec in config.data.sources]
-  checks.check_sources(sources, meta=config.method in META)
+  checks.check_sources(sources, meta=config.method in resolve.META_METHODS)
   specs = [*config.data.targets, *task["more_targets"]]
   targets = [readers.open_dataset(spec) for spec in specs]
   checks.check_targets(sources, targets, cross_camera=config.eval.cross_camera)
