@@ -3,6 +3,7 @@
 #   STEPS=N SEED=N RUNS=DIR  shorter run, other seed, other folder
 #   SHORT=1                  a few iterations on tiny images, to try the path
 # make test                  ruff, mypy, pytest        make test-slow: the rest
+#   WORKERS=N                processes that share the tests (2)
 # make lint                  ruff and mypy             make format: ruff format
 # make clean                 remove environment and caches, keep runs/
 #
@@ -19,6 +20,7 @@ TARGET ?=
 STEPS ?=
 SEED ?=
 SHORT ?=
+WORKERS ?= 2
 
 VENV := .venv
 # Both stamps carry the contents of what they were made from: a changed
@@ -49,6 +51,9 @@ else
 endif
 OVERRIDES := $(if $(STEPS),--config.train.steps=$(STEPS)) \
   $(if $(SEED),--config.train.seed=$(SEED))
+
+# A file's tests stay together: they share what the file builds.
+SPREAD := --numprocesses=$(WORKERS) --dist=loadfile
 
 export TARGET RUNS PYTHON CHECK_TARGET
 
@@ -84,10 +89,10 @@ quickstart: $(BASE)
 	  $${TARGET:+--add-target="$$TARGET"} --json="$$RUNS/scores.json"
 
 test: lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(SPREAD)
 
 test-slow: $(FULL)
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest $(SPREAD) -m slow
 
 lint: $(FULL)
 	$(RUN) -m ruff check .

@@ -43,6 +43,7 @@ TEST = [
   "dill>=0.4.1",  # tfds.testing uses it and does not say so
   "mypy>=2.4",
   "pytest>=9",
+  "pytest-xdist>=3.8",
   "ruff>=0.17.5",
 ]
 

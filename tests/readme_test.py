@@ -208,7 +208,7 @@ def mistakes(root: pathlib.Path):
     "are not named <pid>_c<cam>": open_("market:photos/loose"),
     "lacks the columns": open_("manifest:photos/bad.csv"),
     "is not a camera number": open_("manifest:photos/camera.csv"),
-    "MetaBIN needs at least 2 to split": lambda: checks.check_sources(
+    "a meta step needs at least 2 to split": lambda: checks.check_sources(
       sources("folder:photos/shop")
     ),
     "domain=camera needs camera numbers": open_(

@@ -81,8 +81,8 @@ def run(argv: Sequence[str]) -> int:
   )
   mine = tasks if args.part is None else runner.share(tasks, args.part)
   if args.list:
-    for job, _ in mine:
-      print(preparation.describe_state(args.out, job))
+    for task in mine:
+      print(preparation.describe_state(args.out, task))
     return 0
   status = 0
   if not args.collect:
@@ -115,7 +115,7 @@ def _write_tables(
 
   configs = {job.name: config for job, config in tasks}
   folder = args.out / args.scale
-  tables = []
+  written = []
   for study in studies:
     cells = jobs.list_cells(study, choice, catalogue)
     data = collect.collect(study, choice, cells, configs, args.out)
@@ -123,30 +123,51 @@ def _write_tables(
     render.save(data, folder, name)
     print(render.to_markdown(data), flush=True)
     _say(f"written: {folder / name}.md and .json")
-    tables.append(data)
-    if args.figures:
-      _draw(args.out, folder, name, cells)
+    written.append((name, cells, data))
   if args.json is not None:
     args.json.parent.mkdir(parents=True, exist_ok=True)
+    tables = [data for _, _, data in written]
     save_json(args.json, tables[0] if args.study != ALL else tables)
+  if args.figures:
+    for name, cells, data in written:
+      _draw(args.out, folder, name, cells, data)
 
 
 def _draw(
-  out: pathlib.Path, folder: pathlib.Path, name: str, cells: Sequence[Cell]
+  out: pathlib.Path,
+  folder: pathlib.Path,
+  name: str,
+  cells: Sequence[Cell],
+  data: Mapping[str, Any],
 ) -> None:
   """Bars of a table, and by setting the figures of the first seed's runs."""
-  from metabin_jax.report import kinds, runs
-  from metabin_jax.repro import job_folder
+  if not any(row["ours"] for row in data["rows"]):
+    _say(f"{name}: no row has been run, nothing to draw")
+    return
+  from metabin_jax.report import kinds
 
   table, folder = folder / f"{name}.json", folder / f"{name}-figures"
   kinds.make_bars([table], kinds.Output(folder, "png"))
+  _draw_runs(out, folder, cells, data)
+  _say(f"drawn: {folder}")
+
+
+def _draw_runs(
+  out: pathlib.Path,
+  folder: pathlib.Path,
+  cells: Sequence[Cell],
+  data: Mapping[str, Any],
+) -> None:
+  from metabin_jax.report import kinds, runs
+  from metabin_jax.repro import job_folder
+
   by_setting: dict[str, dict[pathlib.Path, str]] = {}
-  for cell in cells:
-    finished = (job_folder.find(out, job) for job in cell.jobs[:1])
-    for job in finished:
-      if job.load_result() is not None:
+  for cell, row in zip(cells, data["rows"], strict=True):
+    for job in cell.jobs[:1]:
+      if str(job.seed) not in row["missing"]:
         known = by_setting.setdefault(cell.setting, {})
-        known.setdefault(job.path, cell.entry.label)
+        path = job_folder.find(out, job).path
+        known.setdefault(path, cell.entry.label)
   for setting, labels in by_setting.items():
     found = [
       run._replace(name=label)
@@ -156,7 +177,6 @@ def _draw(
     ]
     output = kinds.Output(folder / setting, "png")
     kinds.make_all(found, (), runs.Options(), output, _say)
-  _say(f"drawn: {folder}")
 
 
 def _suffix(overrides: Mapping[str, Any]) -> str:

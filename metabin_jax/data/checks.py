@@ -96,7 +96,7 @@ def check_sources(
   domains = _count_domains(records)
   if meta and len(domains) < 2:
     raise UserError(
-      f"only one domain ({domains[0].domain}): MetaBIN needs at least 2 to "
+      f"only one domain ({domains[0].domain}): a meta step needs at least 2 to "
       "split into meta-train and meta-test; add a source or use domain=camera."
     )
   notes = tuple(

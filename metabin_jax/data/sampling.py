@@ -145,8 +145,8 @@ def make_meta_plan(
   num_domains = len(pool.domains)
   if num_domains < 2:
     raise UserError(
-      f"only one domain ({pool.domains[0]}): MetaBIN needs at least 2 to split "
-      "into meta-train and meta-test; add a source or use domain=camera."
+      f"only one domain ({pool.domains[0]}): a meta step needs at least 2 to "
+      "split into meta-train and meta-test; add a source or use domain=camera."
     )
   if not 1 <= num_mtrain < num_domains:
     raise UserError(

@@ -21,7 +21,7 @@ HEADER = (
   "metric",
   "mean",
   "std",
-  "seeds",
+  "values",
 )
 METRICS = ("rank-1", "mAP")
 _AVERAGE = "average"
@@ -100,9 +100,9 @@ def load(path: pathlib.Path) -> list[Bar]:
 
 
 def rows(name: str, data: list[Bar]) -> Iterator[tuple[Any, ...]]:
-  """The lines of the CSV file, as `HEADER` has them."""
+  """The lines of the CSV file, as `HEADER` has them; values by a space."""
   for bar in data:
-    yield *bar[1:-1], len(bar.values)
+    yield *bar[1:-1], " ".join(map(str, bar.values))
 
 
 def size(data: Mapping[str, list[Bar]]) -> tuple[float, float]:
@@ -171,9 +171,12 @@ def _ours(row: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
 def _panels(data: Mapping[str, list[Bar]]) -> dict[str, list[Bar]]:
   """Bars by what stands above their panel."""
   panels: dict[str, list[Bar]] = {}
-  for bars in data.values():
+  studies = [(bars[0].study, bars[0].scale) for bars in data.values()]
+  for file, bars in data.items():
     for bar in bars:
       title = f"{bar.study} ({bar.scale} scale), {bar.setting}"
+      if studies.count((bar.study, bar.scale)) > 1:
+        title = f"{title} [{file}]"
       panels.setdefault(title, []).append(bar)
   return panels
 

@@ -136,11 +136,13 @@ def load(run: runs.Run, options: runs.Options) -> RhoGradients:
   config = loaded.config
   order = list(layer_names.rho_of(loaded, run.workdir))
   names = options.losses or tuple(config.loss.mtrain)
-  unknown = [name for name in names if name not in objectives.NAMES]
+  # "snr" is the loss of layers that no network with rho has.
+  known = [name for name in objectives.NAMES if name != "snr"]
+  unknown = [name for name in names if name not in known]
   if unknown:
     raise UserError(
-      f"there is no loss {unknown[0]!r}; losses are "
-      f"{', '.join(objectives.NAMES)}."
+      f"there is no loss {unknown[0]!r} of a network with rho; losses are "
+      f"{', '.join(known)}."
     )
   batches = _meta_train_batches(run, config, loaded.step, options.batches)
   gradients = rho_gradients(

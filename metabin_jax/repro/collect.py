@@ -15,6 +15,7 @@ from metabin_jax.repro.types import Study
 
 AVERAGE = "average"
 NOT_RUN = "not run"
+FAILED = "failed"
 STALE = "stale"
 _MEGABYTE = 1e6
 
@@ -40,17 +41,19 @@ def collect(
   Returns:
     JSON data: what the study is, "rows" and "provenance". Each row has "label",
     "arm", "setting", "seeds" (those with a result), "missing" (seed -> "not
-    run" or "stale"), "ours" and "best_on_target" (target or "average" ->
-    metric -> {"mean", "std": sample deviation over the seeds, null for one,
-    "values"}), "published", "source", "cost". All scores in percent. At the
-    full scale "difference" is ours - published; the quick scale is another
-    benchmark, whose numbers cannot be compared with published ones.
+    run", "failed" or "stale"), "ours" and "best_on_target" (target or
+    "average" -> metric -> {"mean", "std": sample deviation over the seeds, null
+    for one, "values"}), "published", "source", "cost". In percent. At the
+    full scale, with nothing changed and nothing missing from the data,
+    "difference" is ours - published; other numbers cannot be compared with
+    published ones.
 
   Raises:
     UserError: if a result is damaged.
   """
-  comparable = choice.scale == "full" and not any(
-    key.startswith("data.") for key in choice.overrides
+  comparable = choice.scale == "full" and not (
+    job_folder.changes_numbers(choice.overrides)
+    or any(job_folder.is_partial(config) for config in configs.values())
   )
   rows = []
   used: dict[str, Result] = {}
@@ -85,9 +88,10 @@ def _load(
   results: dict[str, Result] = {}
   missing = {}
   for job in cell.jobs:
-    result = job_folder.find(out, job).load_result()
+    folder = job_folder.find(out, job)
+    result = folder.load_result()
     if result is None:
-      missing[str(job.seed)] = NOT_RUN
+      missing[str(job.seed)] = FAILED if folder.error.exists() else NOT_RUN
     elif job_folder.differences(result, configs[job.name]):
       missing[str(job.seed)] = STALE
     else:
@@ -128,6 +132,7 @@ def _row(
         metric: ours[name][metric]["mean"] - value
         for metric, value in metrics.items()
         if metric in ours.get(name, {})
+        if metric not in cell.entry.incomparable.get(cell.setting, ())
       }
       for name, metrics in published.items()
       if name in ours

@@ -1,7 +1,8 @@
 """Other systems that the paper compares with, as arms.
 
-Quick scale: layer, placement and losses of the system on the common network
-and schedule. Full scale: its own recipe as far as the sources give it.
+Quick scale: layer, placement, losses and features of the system on the common
+schedule, and but for OSNet and DualNorm's ResNet-50 on the common network. Full
+scale: its own recipe as far as the sources give it.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ _OSNET = {
 }
 _OSNET_FULL = {
   "model.width": 1.0,
+  "loss.smoothing_spread": "all",
+  "data.pad_px": 0,
   "data.sampler": "shuffle",
   "data.batch_size": 64,
   "optim.warmup_epochs": 0.0,
@@ -51,7 +54,8 @@ _OSNET_FULL = {
   "optim.milestones_epochs": (60.0, 120.0),
 }
 _OSNET_NOTE = (
-  "The published runs start from ImageNet weights; these train from scratch."
+  "The published runs start from ImageNet weights; these train from scratch. "
+  "Full scale: mirrored images, no random crop, as torchreid trains it."
 )
 
 
@@ -78,11 +82,10 @@ COMPARATORS: tuple[Arm, ...] = (
   Arm(
     "dualnorm_resnet50",
     "DualNorm (ResNet-50)",
-    _DUALNORM,
-    quick={"model.backbone": "resnet50"},
+    {**_DUALNORM, "model.backbone": "resnet50"},
     full={
       **_DUALNORM_FULL,
-      **_RESNET50,
+      "model.width": 1.0,
       "optim.lr": 0.005,
       "optim.classifier_factor": 10.0,
       "train.epochs": 60.0,

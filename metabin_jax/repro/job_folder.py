@@ -140,6 +140,18 @@ def differences(
   return changed
 
 
+def changes_numbers(overrides: Mapping[str, Any]) -> bool:
+  """Whether any of these configuration keys may change a score."""
+  return any(key not in _FREE for key in overrides)
+
+
+def is_partial(config: config_dict.FrozenConfigDict) -> bool:
+  """Whether a run may take public data sets with files missing."""
+  specs = (*config.data.sources, *config.data.targets)
+  options = [readers.parse_spec(spec).options for spec in specs]
+  return any(chosen.get(reading.PARTIAL) == "allow" for chosen in options)
+
+
 def missing_targets(
   result: Mapping[str, Any], more_targets: Sequence[str]
 ) -> list[str]:
@@ -151,12 +163,11 @@ def _meaning(key: str, value: Any) -> Any:
   if key not in _SPECS:
     return value
   parsed = [readers.parse_spec(spec) for spec in value]
-  said_by_user = (reading.PARTIAL, reading.LICENSED)
   return [
     (
       spec.reader,
       "" if spec.reader in PUBLIC_SETS else spec.location,
-      sorted((k, v) for k, v in spec.options.items() if k not in said_by_user),
+      sorted((k, v) for k, v in spec.options.items() if k != reading.LICENSED),
     )
     for spec in parsed
   ]

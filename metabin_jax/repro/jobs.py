@@ -76,7 +76,8 @@ def list_cells(
     The cells; two with the same configuration have the same jobs.
 
   Raises:
-    UserError: for an arm that is unknown.
+    UserError: for an arm that is unknown, or an override of what a row is
+      defined by.
   """
   for name in choice.arms or ():
     if name not in catalogue.arms:
@@ -109,7 +110,7 @@ def list_jobs(
     tables of fewer seeds.
 
   Raises:
-    UserError: for an arm that is unknown.
+    UserError: as `list_cells`.
   """
   cells = [
     cell for study in studies for cell in list_cells(study, choice, catalogue)
@@ -228,6 +229,13 @@ class _Names:
       self._arms[setting] = known
     return self._arms[setting].get(json.dumps(overrides), name)
 
+  def defining(self, name: str) -> Mapping[str, Any]:
+    """What an arm changes at both scales: without it, it is another arm."""
+    arm = self._catalogue.arms[name]
+    now = arm.quick if self._scale == "quick" else arm.full
+    sized = {key: now[key] for key in arm.quick.keys() & arm.full.keys()}
+    return {**arm.changes, **sized}
+
   def make(self, arm: str, changes: Mapping[str, Any], setting: str, seed: int):
     """The job of a row."""
     overrides = self.overrides(self._catalogue.arms[arm], setting, changes)
@@ -247,6 +255,14 @@ def _jobs(
 ) -> tuple[Job, ...]:
   if entry.arm is None:
     return ()
+  defining = {**named.defining(entry.arm), **entry.changes}
+  for key in choice.overrides:
+    if key in defining:
+      raise UserError(
+        f"{key} cannot be set: the row {entry.label!r} (arm {entry.arm}) is "
+        f"defined by {key}={defining[key]!r}; choose rows without it by "
+        "--arms, or add an arm of your own by --add-arm."
+      )
   changes = {**entry.changes, **choice.overrides}
   return tuple(
     named.make(entry.arm, changes, setting, seed) for seed in choice.seeds

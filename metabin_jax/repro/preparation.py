@@ -110,10 +110,16 @@ def open_data(
       ) from error
 
 
-def describe_state(out: pathlib.Path, job: Job) -> str:
-  """One line: what the job is, and whether it is finished."""
+def describe_state(out: pathlib.Path, task: Task) -> str:
+  """One line: what has become of a job, and what it is."""
+  job = task.job
   folder = job_folder.find(out, job)
-  state = "finished" if folder.load_result() is not None else "to do"
-  if state == "to do" and folder.run.is_dir():
-    state = "begun"
+  result = folder.load_result()
+  if result is not None:
+    stale = job_folder.differences(result, task.config)
+    state = "stale" if stale else "finished"
+  elif folder.error.exists():
+    state = "failed"
+  else:
+    state = "begun" if folder.run.is_dir() else "to do"
   return f"{state:<8} {job.scale} {job.setting} {job.name}"

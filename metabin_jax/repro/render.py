@@ -23,8 +23,9 @@ _BEST = (
 )
 _COST = (
   "Cost of a run, mean over the seeds; scoring: all its snapshots; memory: the "
-  "largest. Training includes compiling, unless another run has left the "
-  "programs in the cache."
+  "largest, of the whole process. Training includes compiling, unless another "
+  "run has left the programs in the cache; compiling is what most of a host's "
+  "memory goes to, so memory here does not compare arms."
 )
 
 Row = Mapping[str, Any]

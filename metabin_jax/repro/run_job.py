@@ -166,7 +166,9 @@ def _score_snapshots(
   store = checkpoint.CheckpointStore(workdir / run_folder.CHECKPOINTS)
   every = _checkpoint_steps(config, outcome.total_steps)
   regular = [
-    step for step in store.steps() if step == outcome.step or step % every == 0
+    step
+    for step in store.steps()
+    if step == outcome.step or (step and step % every == 0)
   ]
   snapshots = []
   for step in regular[-config.train.keep_checkpoints :]:

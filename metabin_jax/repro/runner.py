@@ -237,7 +237,9 @@ def _waiting(
         continue
     known = [] if result is None else result["more_targets"]
     specs = list(dict.fromkeys([*known, *more_targets]))
-    folder.save_job(job, resolve.to_dict(config), specs)
+    with folder.hold() as held:
+      if held:  # else its job.json is another process's
+        folder.save_job(job, resolve.to_dict(config), specs)
     yield _Process(label, folder)
 
 

@@ -57,13 +57,13 @@ S3 = Study(
   "How sensitive is MetaBIN to the period of the cycle?",
   tuple(
     _row(
-      f"{period:g} epochs" + (" (default)" if period == 5.0 else ""),
+      f"period {period:g}" + (" (default)" if period == 5.0 else ""),
       {"meta.beta_period_epochs": period},
     )
     for period in (1.0, 2.5, 5.0, 10.0, 20.0)
   ),
-  note=f"{_NO_NUMBERS} Quick scale: 12 epochs in all, so that 20 is less than "
-  "one cycle.",
+  note=f"{_NO_NUMBERS} Periods in epochs. Quick scale: 12 epochs in all, so "
+  "that 20 is less than one cycle.",
 )
 S4 = Study(
   "s4",

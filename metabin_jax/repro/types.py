@@ -51,6 +51,8 @@ class Entry:
     published: scores in percent, as published.
     source: where these stand.
     settings: where this row is run, if not in all settings of its study.
+    incomparable: setting -> metrics whose published value is computed by
+      another rule than ours, so that their difference says nothing.
   """
 
   label: str
@@ -59,6 +61,9 @@ class Entry:
   published: Scores = dataclasses.field(default_factory=dict)
   source: str = ""
   settings: tuple[str, ...] | None = None
+  incomparable: Mapping[str, tuple[str, ...]] = dataclasses.field(
+    default_factory=dict
+  )
 
 
 @dataclasses.dataclass(frozen=True)

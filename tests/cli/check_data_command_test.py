@@ -69,7 +69,7 @@ def test_good_data(check, place):
   )
   assert out.rstrip().endswith("no problems, 2 notes")
   flat = " ".join(out.split())
-  assert "MetaBIN needs at least 2" in flat
+  assert "a meta step needs at least 2" in flat
   assert "use a batch size of at most 40. 40 fits." in flat
   assert "opening 56 image files" in said
   assert "step 56/56" in said

@@ -152,6 +152,32 @@ def test_figures_of_the_table_and_of_the_first_seed(
   assert made == {"dg": want}
 
 
+def test_studies_without_a_result_do_not_keep_others_from_being_drawn(
+  tmp_path, pretend, monkeypatch, capsys
+):
+  study = tiny_study.STUDY
+  other = dataclasses.replace(
+    study,
+    name="none",
+    entries=(
+      dataclasses.replace(study.entries[0], changes={"loss.margin": 1}),
+    ),
+  )
+  studies = {"none": other, "pair": study}
+  with_two = tiny_study.CATALOGUE._replace(studies=studies)
+  assert call(tmp_path, "pair") == 0
+  monkeypatch.setattr(catalogue, "CATALOGUE", with_two)
+  drawn = []
+  monkeypatch.setattr(kinds, "make_bars", lambda files, *_: drawn.extend(files))
+  monkeypatch.setattr(repro, "_draw_runs", lambda *unused: None)
+  file = tmp_path / "all.json"
+  words = ("--collect", "--figures", f"--json={file}")
+  assert call(tmp_path, "all", *words) == 0
+  assert "none: no row has been run, nothing to draw" in capsys.readouterr().err
+  assert [path.name for path in drawn] == ["pair.json"]
+  assert [d["study"] for d in json.loads(file.read_text())] == ["none", "pair"]
+
+
 def test_more_targets_reach_the_jobs(tmp_path, pretend):
   spec = tiny_run.write_manifest(
     tmp_path / "more.csv", tiny_run.target_rows("y", persons=3)

@@ -43,8 +43,8 @@ def test_counts_and_single_images():
     ([], "no source data set"),
     (
       [source()],
-      r"only one domain \(d\): MetaBIN needs at least 2 .* add a source or use "
-      "domain=camera",
+      r"only one domain \(d\): a meta step needs at least 2 .* add a source or "
+      "use domain=camera",
     ),
     ([source(), source()], r"2 data sets are named 's'.*name="),
     ([source(), DataSet("e")], r"source 'e' has no training image;"),

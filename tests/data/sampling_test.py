@@ -219,7 +219,7 @@ META = {"batch_size": 16, "instances": 4, "num_mtrain": 1, "seed": 0}
 @pytest.mark.parametrize(
   ("sizes", "change", "message"),
   [
-    ([[4] * 4], {}, r"only one domain \(d0\): MetaBIN needs at least 2"),
+    ([[4] * 4], {}, r"only one domain \(d0\): a meta step needs at least 2"),
     ([[4] * 4] * 2, {"num_mtrain": 2}, r"2 meta-train domains .* use 1 to 1"),
     ([[4] * 4] * 2, {"num_mtrain": 0}, r"0 meta-train domains do not fit 2"),
     (

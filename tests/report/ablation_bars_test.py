@@ -55,10 +55,20 @@ def save(tmp_path, data):
 def test_what_was_run_is_read(tmp_path):
   bars = ablation_bars.load(save(tmp_path, STUDY))
   assert list(ablation_bars.rows("", bars)) == [
-    ("table2", "quick", "dg", "CE", "metabin_ce", "rank-1", 32.0, 8**0.5, 2),
-    ("table2", "quick", "dg", "CE", "metabin_ce", "mAP", 40.0, None, 1),
-    ("table2", "quick", "dg", "CE", "metabin", "rank-1", 50.0, None, 1),
-    ("table2", "quick", "dg", "CE", "metabin", "mAP", 60.0, None, 1),
+    (
+      "table2",
+      "quick",
+      "dg",
+      "CE",
+      "metabin_ce",
+      "rank-1",
+      32.0,
+      8**0.5,
+      "30.0 34.0",
+    ),
+    ("table2", "quick", "dg", "CE", "metabin_ce", "mAP", 40.0, None, "40.0"),
+    ("table2", "quick", "dg", "CE", "metabin", "rank-1", 50.0, None, "50.0"),
+    ("table2", "quick", "dg", "CE", "metabin", "mAP", 60.0, None, "60.0"),
     (
       "table2",
       "quick",
@@ -68,7 +78,7 @@ def test_what_was_run_is_read(tmp_path):
       "rank-1",
       70.0,
       None,
-      1,
+      "70.0",
     ),
   ]
 
@@ -104,6 +114,20 @@ def test_a_study_that_was_not_run_is_refused(tmp_path):
   study = STUDY | {"rows": STUDY["rows"][2:4]}
   with pytest.raises(UserError, match=r"no row of .* has been run"):
     ablation_bars.load(save(tmp_path, study))
+
+
+def test_two_files_of_one_study_have_panels_of_their_own(tmp_path):
+  pytest.importorskip("matplotlib")
+  from matplotlib.figure import Figure
+
+  bars = ablation_bars.load(save(tmp_path, STUDY))
+  data = {"a.json": bars, "b.json": bars}
+  figure = Figure(ablation_bars.size(data))
+  ablation_bars.draw(figure, data)
+  panels = figure.get_axes()
+  assert [len(axes.patches) for axes in panels] == [4, 1, 4, 1]
+  titles = [axes.get_title(loc="left") for axes in panels]
+  assert ["[a.json]" in title for title in titles] == [True, True, False, False]
 
 
 def test_what_is_drawn(tmp_path):

@@ -171,8 +171,10 @@ def test_settings_of_the_losses_are_the_runs(run, monkeypatch):
 
 
 def test_refusals(run, tmp_path):
-  with pytest.raises(UserError, match=r"no loss 'tripel'; .*triplet"):
+  with pytest.raises(UserError, match=r"no loss 'tripel' .*; .*triplet"):
     rho_gradients.load(run, runs.Options(losses=("tripel",)))
+  with pytest.raises(UserError, match="no loss 'snr' of a network with rho"):
+    rho_gradients.load(run, runs.Options(losses=("ce", "snr")))
   (baseline,) = runs.find_runs([tiny_run.finished(*tiny_run.BASELINE)])
   with pytest.raises(UserError, match="no rho"):
     rho_gradients.load(baseline, runs.Options())

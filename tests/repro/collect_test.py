@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 import tiny_study
+from ml_collections import config_dict
 
 from metabin_jax.repro import collect, job_folder, jobs, origins, render
 from metabin_jax.runtime import resolve
@@ -50,7 +52,9 @@ def collect_all(out, seeds=(2020, 2021), scale="quick", **overrides):
 def test_mean_and_sample_deviation_over_the_seeds(tmp_path):
   bn, _, bn2, _ = tiny_study.make_tasks((2020, 2021))
   write(tmp_path, bn, 0.3, best=snapshot(4, 0.6))
-  write(tmp_path, bn2, 0.4)
+  cost = {key: 2 * value for key, value in COST.items() if type(value) is float}
+  cost |= {"peak_resident_bytes": 9_000_000, "complete": False}
+  write(tmp_path, bn2, 0.4, cost=COST | cost)
   data = collect_all(tmp_path)
   row, other, quoted = data["rows"]
   assert (row["label"], row["arm"], row["setting"]) == (
@@ -68,9 +72,11 @@ def test_mean_and_sample_deviation_over_the_seeds(tmp_path):
   assert row["best_steps"] == [4, 6]
   assert row["published"] == {"average": {"rank-1": 50.0}}
   assert "difference" not in row
-  assert row["cost"]["train_processor_minutes"] == 2
-  assert row["cost"]["score_wall_minutes"] == 0.5
-  assert row["cost"]["peak_resident_megabytes"] == 5
+  # Minutes: the mean; memory: the largest; complete: if all are.
+  assert row["cost"]["train_processor_minutes"] == 3
+  assert row["cost"]["score_wall_minutes"] == 0.75
+  assert row["cost"]["peak_resident_megabytes"] == 9
+  assert not row["cost"]["complete"]
   assert row["cost"]["peak_device_megabytes"] is None
   assert other["ours"] == {}
   assert other["missing"] == {"2020": "not run", "2021": "not run"}
@@ -84,6 +90,16 @@ def test_one_seed_has_no_deviation(tmp_path):
   write(tmp_path, bn, 0.3)
   row = collect_all(tmp_path, seeds=(2020,))["rows"][0]
   assert row["ours"]["average"]["rank-1"]["std"] is None
+
+
+def test_a_job_that_failed_is_not_one_that_was_not_run(tmp_path):
+  (bn, _) = tiny_study.make_tasks()
+  folder = job_folder.find(tmp_path, bn.job)
+  folder.save_job(bn.job, resolve.to_dict(bn.config), ())
+  folder.error.write_text("the loss is nan")
+  row, other, _ = collect_all(tmp_path, seeds=(2020,))["rows"]
+  assert row["missing"] == {"2020": "failed"}
+  assert other["missing"] == {"2020": "not run"}
 
 
 def test_a_stale_result_does_not_count(tmp_path):
@@ -108,10 +124,46 @@ def test_differences_are_for_the_full_scale_on_its_own_data(tmp_path):
   assert difference == {"rank-1": pytest.approx(-20.0)}
   assert data["rows"][1]["difference"] == {}
   assert "| 30.0 | 50.0 | 50.0 | - | -20.0 | - |" in render.to_markdown(data)
-  other = collect_all(
-    tmp_path, seeds=(2020,), scale="full", **{"data.batch_size": 6}
-  )
-  assert not other["comparable"]
+  for overrides, comparable in (
+    ({"data.batch_size": 6}, False),
+    ({"train.steps": 2}, False),
+    ({"train.log_every_steps": 2}, True),
+  ):
+    other = collect_all(tmp_path, seeds=(2020,), scale="full", **overrides)
+    assert other["comparable"] == comparable, overrides
+
+
+def test_no_difference_of_what_another_rule_computes(tmp_path):
+  bn = tiny_study.STUDY.entries[0]
+  both = {"dg": {"average": {"rank-1": 50.0, "mAP": 60.0}}}
+  bn = dataclasses.replace(bn, published=both, incomparable={"dg": ("mAP",)})
+  study = dataclasses.replace(tiny_study.STUDY, entries=(bn,))
+  choice = jobs.Choice("full")
+  (cell,) = jobs.list_cells(study, choice, tiny_study.CATALOGUE)
+  (job,) = cell.jobs
+  config = jobs.make_config(job, tiny_study.base("full", "dg"))
+  write(tmp_path, tiny_study.runner.Task(job, config), 0.3)
+  configs = {job.name: config}
+  data = collect.collect(study, choice, [cell], configs, tmp_path)
+  assert data["rows"][0]["difference"] == {
+    "average": {"rank-1": pytest.approx(-20.0)}
+  }
+  bn = dataclasses.replace(bn, incomparable={"supervised": ("mAP",)})
+  cell = cell._replace(entry=bn)
+  data = collect.collect(study, choice, [cell], configs, tmp_path)
+  assert data["rows"][0]["difference"]["average"]["mAP"] == pytest.approx(-10.0)
+
+
+def test_partial_data_cannot_be_compared():
+  for word, partial in (("allow", True), ("no", False)):
+    specs = ("viper:/a", f"grid:/a?partial={word}")
+    for key in ("sources", "targets"):
+      config = config_dict.create(
+        data={"sources": ("viper:/a",), "targets": ("viper:/a",)}
+      )
+      config.data[key] = specs
+      found = job_folder.is_partial(config_dict.FrozenConfigDict(config))
+      assert found == partial
 
 
 def test_what_is_mixed_is_said(tmp_path):

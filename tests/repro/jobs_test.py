@@ -61,14 +61,34 @@ def test_scale_setting_row_and_command_line_change_the_arm_in_this_order():
   (job,) = list_jobs(study(row, settings=("single-a",)))
   assert job.overrides == {"loss.margin": 0.4, "optim.lr": 0.02}
   (job,) = list_jobs(
-    study(row, settings=("single-a",)), overrides={"loss.margin": 0.5}
+    study(row, settings=("single-a",)), overrides={"optim.momentum": 0.5}
   )
-  assert job.overrides == {"loss.margin": 0.5, "optim.lr": 0.02}
+  assert job.overrides == {
+    "loss.margin": 0.4,
+    "optim.lr": 0.02,
+    "optim.momentum": 0.5,
+  }
   choice = jobs.Choice("full")
   (job,) = jobs.list_jobs(
     [study(Entry("a", "rates"))], choice, tiny_study.CATALOGUE
   )
   assert job.overrides == {"optim.lr": 0.05}
+
+
+@pytest.mark.parametrize("key", ["loss.margin", "loss.base", "optim.lr"])
+def test_what_defines_a_row_cannot_be_set(key):
+  """Neither the value that the row sweeps nor what makes the arm.
+
+  A size that the arm has at either scale makes it too.
+  """
+  row = Entry("margin 0.4", "rates", changes={"loss.margin": 0.4})
+  with pytest.raises(UserError, match=f"^{key} .* 'margin 0.4' .arm rates"):
+    list_jobs(study(row, Entry("b", "bn")), overrides={key: 0.5})
+  choice = jobs.Choice("quick", (2020,), ("bn",), {key: 0.5})
+  (job,) = jobs.list_jobs(
+    [study(row, Entry("b", "bn"))], choice, tiny_study.CATALOGUE
+  )
+  assert job.overrides[key] == 0.5
 
 
 def test_tuples_become_lists_and_defaults_vanish():

@@ -8,6 +8,7 @@ import tiny_study
 
 from metabin_jax.errors import UserError
 from metabin_jax.repro import job_folder, preparation
+from metabin_jax.runtime import resolve
 
 
 def test_settings_are_python_values_or_text():
@@ -84,18 +85,25 @@ def test_meta_methods_need_two_domains():
 
 
 def test_states(tmp_path):
-  job = tiny_study.job()
+  task, other = tiny_study.make_tasks()
+  job = task.job
   folder = job_folder.find(tmp_path, job)
+  result = {"config": resolve.to_dict(task.config)}
+  old = {"config": resolve.to_dict(other.config)}
   states = []
   for step in (
     lambda: None,
     lambda: folder.run.mkdir(parents=True),
-    lambda: folder.save_result({}),
+    lambda: folder.error.write_text("the loss is nan"),
+    lambda: folder.save_result(result),
+    lambda: folder.save_result(old),
   ):
     step()
-    states.append(preparation.describe_state(tmp_path, job))
+    states.append(preparation.describe_state(tmp_path, task))
   assert states == [
     f"to do    quick dg {job.name}",
     f"begun    quick dg {job.name}",
+    f"failed   quick dg {job.name}",
     f"finished quick dg {job.name}",
+    f"stale    quick dg {job.name}",
   ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import shutil
 import signal
+import types
 
 import numpy as np
 import pytest
@@ -220,3 +222,32 @@ def test_regular_checkpoints_are_those_of_the_loop(changes, total, steps):
   job = tiny_study.job(**changes)
   config = jobs.make_config(job, tiny_study.base("quick", "dg"))
   assert run_job._checkpoint_steps(config, total) == steps
+
+
+def test_what_was_not_trained_is_not_scored(monkeypatch):
+  """A signal before the first iteration leaves a checkpoint of step 0."""
+
+  class Store:
+    def __init__(self, unused_path):
+      pass
+
+    def steps(self):
+      return (0, 2, 3, 4, 6)
+
+    def restore_raw(self, step):
+      return types.SimpleNamespace(state={"params": step})
+
+  monkeypatch.setattr(run_job.checkpoint, "CheckpointStore", Store)
+  monkeypatch.setattr(run_job.scoring, "score", lambda *unused: {})
+  state = types.SimpleNamespace(variables={"params": 6})
+  outcome = types.SimpleNamespace(
+    step=6, total_steps=6, state=state, network=None
+  )
+  job = tiny_study.job(**{"train.checkpoint_every_steps": 2})
+  config = jobs.make_config(job, tiny_study.base("quick", "dg"))
+  for keep, steps in ((9, [2, 4, 6]), (2, [4, 6])):
+    data = resolve.to_dict(config)
+    data["train"]["keep_checkpoints"] = keep
+    kept = resolve.resolve(resolve.from_dict(data))
+    found = run_job._score_snapshots(kept, pathlib.Path(), outcome, (), ())
+    assert [snapshot["step"] for snapshot in found] == steps

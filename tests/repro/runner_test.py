@@ -129,9 +129,11 @@ def test_stale_results_are_neither_used_nor_replaced(tmp_path, said):
 def test_a_held_job_is_left_alone(tmp_path, said):
   tasks = tiny_study.make_tasks()
   first, second = folders(tasks, tmp_path)
+  first.save_job(tasks[0].job, resolve.to_dict(tasks[0].config), ["its own"])
   with first.hold() as held:
     assert held
     outcome = run(tasks, tmp_path, said)
+  assert first.load_job()["more_targets"] == ["its own"]
   assert outcome.status == 0
   assert paths(outcome.held) == [first.path]
   assert paths(outcome.finished) == [second.path]

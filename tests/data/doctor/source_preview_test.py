@@ -99,7 +99,7 @@ def test_one_domain_is_for_baselines(make_source):
   assert preview.batch_size == 80
   assert kinds(findings) == [("note", "sources"), ("note", "single_domain")]
   assert findings[0].text.startswith("domain 'a': 30 of 30 persons")
-  assert "MetaBIN needs at least 2" in findings[1].text
+  assert "a meta step needs at least 2" in findings[1].text
 
 
 def test_sources_that_a_run_refuses(make_source):
