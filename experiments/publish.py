@@ -33,6 +33,11 @@ def main() -> None:
   parser.add_argument("--scale", default="quick")
   args = parser.parse_args()
   for study in args.studies:
+    if not (args.out / args.scale / f"{study}.json").exists():
+      parser.error(
+        f"{args.out / args.scale} has no {study}.json; `metabin repro {study} "
+        f"--collect --out={args.out}` writes it."
+      )
     publish(args.out / args.scale / f"{study}.json", HERE / study)
 
 

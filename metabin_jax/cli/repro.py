@@ -56,6 +56,8 @@ def run(argv: Sequence[str]) -> int:
     print(_list_studies(catalogue))
     return 0
   if args.study == SPECIFICATION:
+    if args.list:
+      raise UserError(f"{SPECIFICATION} has no runs to list; leave out --list.")
     _specify(args.out / args.scale, args.scale)
     return 0
   studies = _choose(args.study, catalogue)
@@ -64,6 +66,7 @@ def run(argv: Sequence[str]) -> int:
   if args.settings:
     studies = _keep_settings(studies, tuple(args.settings.split(",")))
   kept = tuple(args.arms.split(",")) if args.arms else None
+  _check_arms(kept or (), studies, catalogue)
   choice = jobs.Choice(
     args.scale,
     jobs.parse_seeds(args.seeds),
@@ -219,6 +222,20 @@ def _choose(name: str, catalogue: Catalogue) -> list[Study]:
       f"{', '.join(known)}."
     )
   return [catalogue.studies[name]]
+
+
+def _check_arms(
+  names: Sequence[str], studies: Sequence[Study], catalogue: Catalogue
+) -> None:
+  """Refuses an arm that no row of the studies has."""
+  rows = [entry.arm for study in studies for entry in study.entries]
+  known = [arm for arm in dict.fromkeys(rows) if arm is not None]
+  for name in names:
+    if name in catalogue.arms and name not in known:
+      raise UserError(
+        f"{', '.join(study.name for study in studies)}: no row has the arm "
+        f"{name}; its arms are {', '.join(known)}."
+      )
 
 
 def _keep_settings(

@@ -14,6 +14,15 @@ from metabin_jax.repro.types import FIRST_SEED, Arm, Entry, Job, Study
 from metabin_jax.runtime import resolve
 
 _MOST_SEEDS = 100
+# What makes an arm even where it keeps the default, as `metabin` does.
+_WHAT_AN_ARM_IS = (
+  "method",
+  "model.norm",
+  "loss.base",
+  "loss.mtrain",
+  "loss.mtest",
+  "optim.joint_rho",
+)
 
 
 class Catalogue(NamedTuple):
@@ -257,11 +266,13 @@ def _jobs(
     return ()
   defining = {**named.defining(entry.arm), **entry.changes}
   for key in choice.overrides:
-    if key in defining:
+    if key == "train.seed":
+      raise UserError("train.seed cannot be set: use --seeds.")
+    if key in defining or key in _WHAT_AN_ARM_IS:
       raise UserError(
-        f"{key} cannot be set: the row {entry.label!r} (arm {entry.arm}) is "
-        f"defined by {key}={defining[key]!r}; choose rows without it by "
-        "--arms, or add an arm of your own by --add-arm."
+        f"{key} cannot be set: it is a part of what the row {entry.label!r} "
+        f"(arm {entry.arm}) is; choose rows without it by --arms, or add an "
+        "arm of your own by --add-arm."
       )
   changes = {**entry.changes, **choice.overrides}
   return tuple(

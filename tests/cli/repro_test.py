@@ -331,3 +331,15 @@ def test_stopped_and_continued_equals_two_parts_at_once(tmp_path):
         assert runner.returncode == 0, said
   assert len(job_folders(shared)) == 2
   assert numbers(shared) == numbers(stopped)
+
+
+def test_an_arm_of_no_row_is_refused(tmp_path, pretend, capsys):
+  assert call(tmp_path, "pair", "--arms=bn,rates") == 2
+  said = capsys.readouterr().err
+  assert "pair: no row has the arm rates; its arms are bn, rho." in said
+  assert not (tmp_path / "jobs").exists()
+
+
+def test_a_specification_has_no_list(tmp_path, capsys):
+  assert call(tmp_path, "specification", "--list") == 2
+  assert "leave out --list" in capsys.readouterr().err

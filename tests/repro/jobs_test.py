@@ -75,7 +75,20 @@ def test_scale_setting_row_and_command_line_change_the_arm_in_this_order():
   assert job.overrides == {"optim.lr": 0.05}
 
 
-@pytest.mark.parametrize("key", ["loss.margin", "loss.base", "optim.lr"])
+@pytest.mark.parametrize("key", ["method", "model.norm", "loss.base"])
+def test_a_default_that_makes_the_arm_cannot_be_set(key):
+  with pytest.raises(UserError, match=f"^{key} cannot be set: .* 'MetaBIN'"):
+    list_jobs(study(Entry("MetaBIN", "rho")), overrides={key: "x"})
+
+
+def test_seeds_are_not_set_twice():
+  with pytest.raises(
+    UserError, match=r"^train.seed cannot be set: use --seeds"
+  ):
+    list_jobs(study(Entry("a", "rho")), overrides={"train.seed": 5})
+
+
+@pytest.mark.parametrize("key", ["loss.margin", "optim.lr"])
 def test_what_defines_a_row_cannot_be_set(key):
   """Neither the value that the row sweeps nor what makes the arm.
 
