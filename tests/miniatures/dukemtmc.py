@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 
 from miniatures import pictures
 
@@ -16,10 +17,7 @@ def build(folder: pathlib.Path, variant: str = "") -> pathlib.Path:
   """Writes it; there is one variant. Returns its root."""
   assert not variant
   root = folder / "DukeMTMC-reID"
-  for number, pid in enumerate(TRAIN_PIDS):
-    for index in range(2 + number % 4):
-      camera = 1 + (number + index % 3) % NUM_CAMERAS
-      _write(root / "bounding_box_train", pid, camera, index)
+  add_training(root, TRAIN_PIDS)
   for number, pid in enumerate(TEST_PIDS):
     for step in range(2):
       camera = 1 + (number + step) % NUM_CAMERAS
@@ -31,6 +29,14 @@ def build(folder: pathlib.Path, variant: str = "") -> pathlib.Path:
       _write(root / "bounding_box_test", pid, 4, index)
   (root / "LICENSE_DukeMTMC-reID.txt").write_text("terms\n")
   return root
+
+
+def add_training(root: pathlib.Path, pids: Sequence[int]) -> None:
+  """Writes further persons into the training folder."""
+  for number, pid in enumerate(pids):
+    for index in range(2 + number % 4):
+      camera = 1 + (number + index % 3) % NUM_CAMERAS
+      _write(root / "bounding_box_train", pid, camera, index)
 
 
 def _write(place: pathlib.Path, pid: int, camera: int, index: int) -> None:
