@@ -238,12 +238,11 @@ class _Names:
       self._arms[setting] = known
     return self._arms[setting].get(json.dumps(overrides), name)
 
-  def defining(self, name: str) -> Mapping[str, Any]:
-    """What an arm changes at both scales: without it, it is another arm."""
+  def defining(self, name: str) -> set[str]:
+    """Keys without whose values it would be another arm."""
     arm = self._catalogue.arms[name]
-    now = arm.quick if self._scale == "quick" else arm.full
-    sized = {key: now[key] for key in arm.quick.keys() & arm.full.keys()}
-    return {**arm.changes, **sized}
+    at_both_scales = arm.quick.keys() & arm.full.keys()
+    return {*_WHAT_AN_ARM_IS, *arm.changes, *at_both_scales}
 
   def make(self, arm: str, changes: Mapping[str, Any], setting: str, seed: int):
     """The job of a row."""
@@ -264,11 +263,11 @@ def _jobs(
 ) -> tuple[Job, ...]:
   if entry.arm is None:
     return ()
-  defining = {**named.defining(entry.arm), **entry.changes}
+  defining = named.defining(entry.arm) | entry.changes.keys()
   for key in choice.overrides:
     if key == "train.seed":
       raise UserError("train.seed cannot be set: use --seeds.")
-    if key in defining or key in _WHAT_AN_ARM_IS:
+    if key in defining:
       raise UserError(
         f"{key} cannot be set: it is a part of what the row {entry.label!r} "
         f"(arm {entry.arm}) is; choose rows without it by --arms, or add an "

@@ -15,18 +15,19 @@ from metabin_jax.repro import specification
 from metabin_jax.repro.arms import ARMS
 from metabin_jax.repro.tables import STUDIES
 
-# What depends on the data: images of a batch, K of a person.
-BATCH = {
-  "dg": ("data.batch_size=20", "data.instances=2"),
-  "single-a": ("data.batch_size=24", "data.instances=2"),
-  "single-b": ("data.batch_size=32", "data.instances=2"),
-  "supervised": ("data.batch_size=24", "data.instances=2"),
-}
 SIZE = ("data.height_px=32", "data.width_px=16")
 # Of the smaller size MobileNetV2 leaves maps of 2x1 pixels: nearly constant
 # ones, whose instance norms blow gradients up (arm bin_half: weights of 1e16).
-SIZES = {"supervised": ("data.height_px=64", "data.width_px=32")}
+LARGER = ("data.height_px=64", "data.width_px=32")
+# What depends on the data: size, images of a batch.
+DATA = {
+  "dg": (*SIZE, "data.batch_size=20"),
+  "single-a": (*SIZE, "data.batch_size=24"),
+  "single-b": (*SIZE, "data.batch_size=32"),
+  "supervised": (*LARGER, "data.batch_size=24"),
+}
 SMALL = (
+  "data.instances=2",
   "data.pad_px=2",
   "model.width=0.25",
   "train.steps=2",
@@ -87,7 +88,7 @@ def test_every_arm_of_a_study(place, monkeypatch, study, setting):
     defining |= {"data.instances"}
   words = [
     f"--set={word}"
-    for word in (*SMALL, *SIZES.get(setting, SIZE), *BATCH[setting], *backbone)
+    for word in (*SMALL, *DATA[setting], *backbone)
     if word.partition("=")[0] not in defining
   ]
   table = place / f"{study}-{setting}.json"
