@@ -17,6 +17,7 @@ from metabin_jax.methods.joint import Metrics, Step
 from metabin_jax.methods.objectives import Objective
 from metabin_jax.methods.state import TrainState
 from metabin_jax.models import ReIDNetwork
+from metabin_jax.ops import collectives
 
 
 def make_classifier_step(
@@ -58,7 +59,7 @@ def make_classifier_step(
       )
       return objective(outputs, batch)
 
-    (total, parts), gradient = jax.value_and_grad(loss_of, has_aux=True)(
+    (total, parts), gradient = collectives.value_and_grad(loss_of)(
       state.params[optim.CLASSIFIER]
     )
     learning_rate = rate(state.step)

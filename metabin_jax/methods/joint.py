@@ -17,6 +17,7 @@ from metabin_jax.methods import optim
 from metabin_jax.methods.objectives import Objective
 from metabin_jax.methods.state import TrainState
 from metabin_jax.models import ReIDNetwork
+from metabin_jax.ops import collectives
 
 Metrics = dict[str, jax.Array]
 Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
@@ -68,8 +69,8 @@ def make_base_step(
       return total, (parts, moved.get("batch_stats", state.batch_stats))
 
     argnums = 0 if tx_balance is None else (0, 1)
-    (total, (parts, batch_stats)), grads = jax.value_and_grad(
-      loss_of, argnums, has_aux=True
+    (total, (parts, batch_stats)), grads = collectives.value_and_grad(
+      loss_of, argnums
     )(state.params, state.balance)
     learning_rate = rate(state.step)
     metrics = {f"loss/{name}": value for name, value in parts.items()}

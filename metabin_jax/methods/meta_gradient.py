@@ -17,6 +17,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from metabin_jax.ops import collectives
+
 PyTree = Any
 # rho -> (loss, parts)
 Loss = Callable[[PyTree], tuple[jax.Array, Any]]
@@ -80,7 +82,7 @@ def meta_gradient(
   """
   if order not in ORDERS:
     raise ValueError(f"order is {order!r}, want one of {ORDERS}.")
-  inner = jax.value_and_grad(mtrain_loss, has_aux=True)
+  inner = collectives.value_and_grad(mtrain_loss)
 
   if order == "reverse":
 
@@ -90,12 +92,12 @@ def meta_gradient(
       loss, parts = mtest_loss(moved)
       return loss, (mtrain, gradient, moved, parts)
 
-    (loss, aux), outer = jax.value_and_grad(through, has_aux=True)(balance)
+    (loss, aux), outer = collectives.value_and_grad(through)(balance)
     mtrain, gradient, moved, parts = aux
   else:
     mtrain, gradient = inner(balance)
     moved = adapt(balance, gradient, beta, second_order=False)
-    (loss, parts), outer = jax.value_and_grad(mtest_loss, has_aux=True)(moved)
+    (loss, parts), outer = collectives.value_and_grad(mtest_loss)(moved)
     if order == "forward":
       # H is symmetric, so (I - beta H)^T v = v - beta * d/de grad(rho + e v).
       _, curved = jax.jvp(lambda rho: inner(rho)[1], (balance,), (outer,))

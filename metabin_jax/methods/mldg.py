@@ -24,6 +24,7 @@ from metabin_jax.methods import meta_gradient, metabin, optim
 from metabin_jax.methods.objectives import Objective
 from metabin_jax.methods.state import TrainState
 from metabin_jax.models import ReIDNetwork
+from metabin_jax.ops import collectives
 
 PyTree = Any
 TrainStep = Callable[
@@ -118,25 +119,21 @@ def make_meta_step(
       return params, balance
 
     def through(theta):
-      (total, aux), gradient = jax.value_and_grad(mtrain_loss, has_aux=True)(
-        theta
-      )
+      (total, aux), gradient = collectives.value_and_grad(mtrain_loss)(theta)
       loss, parts = mtest_loss(adapt(theta, gradient))
       return loss, (total, aux, gradient, parts)
 
     theta = (state.params, state.balance)
     if second_order:
-      (mtest_total, details), outer = jax.value_and_grad(through, has_aux=True)(
-        theta
-      )
+      (mtest_total, details), outer = collectives.value_and_grad(through)(theta)
       mtrain_total, (mtrain_parts, batch_stats), inner, mtest_parts = details
     else:
-      (mtrain_total, (mtrain_parts, batch_stats)), inner = jax.value_and_grad(
-        mtrain_loss, has_aux=True
-      )(theta)
+      (mtrain_total, (mtrain_parts, batch_stats)), inner = (
+        collectives.value_and_grad(mtrain_loss)(theta)
+      )
       # The inner gradient is a constant: the slope at theta' is the gradient.
-      (mtest_total, mtest_parts), outer = jax.value_and_grad(
-        mtest_loss, has_aux=True
+      (mtest_total, mtest_parts), outer = collectives.value_and_grad(
+        mtest_loss
       )(adapt(theta, inner))
     if combined:
       outer = jax.tree.map(jnp.add, outer, inner)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from metabin_jax.models import Outputs
-from metabin_jax.ops import losses, restitution_loss
+from metabin_jax.ops import collectives, losses, restitution_loss
 
 # (network outputs, batch) -> (total, {name: unweighted loss})
 Objective = Callable[[Outputs, Any], tuple[jax.Array, dict[str, jax.Array]]]
@@ -36,7 +36,8 @@ def make_objective(
 
   Returns:
     objective(outputs, batch) -> (total, parts). `batch` has `pid` [B] and
-    `domain` [B].
+    `domain` [B]. Where a batch is split over devices, each gets the losses of
+    the whole batch, see ops/collectives.py.
 
   Raises:
     ValueError: for an unknown or missing name.
@@ -47,25 +48,30 @@ def make_objective(
   weights = dict(weights or {})
 
   def part(name: str, outputs: Outputs, batch: Any) -> jax.Array:
-    if name == "ce":
+    if name == "ce":  # a mean over rows: no device needs those of the others
       return losses.cross_entropy(
         outputs.logits,
         batch.pid,
         smoothing=smoothing,
         spread=smoothing_spread,
       )
+    pooled, pid, domain = collectives.gather(
+      (outputs.pooled, batch.pid, batch.domain)
+    )
     if name == "triplet":
-      return losses.triplet(outputs.pooled, batch.pid, margin=margin)
+      return losses.triplet(pooled, pid, margin=margin)
     if name == "shuffle":
-      return losses.shuffle(outputs.pooled, batch.pid, batch.domain)
+      return losses.shuffle(pooled, pid, domain)
     if name == "scatter":
-      return losses.scatter(
-        outputs.pooled, batch.domain, normalize=scatter_normalize
-      )
-    return restitution_loss.restitution_loss(outputs.aux, batch.pid)
+      return losses.scatter(pooled, domain, normalize=scatter_normalize)
+    return restitution_loss.restitution_loss(
+      collectives.gather(outputs.aux), pid
+    )
 
   def objective(outputs, batch):
-    parts = {name: part(name, outputs, batch) for name in names}
+    parts = collectives.mean(
+      {name: part(name, outputs, batch) for name in names}
+    )
     total = sum(weights.get(name, 1.0) * parts[name] for name in names)
     return total, parts
 

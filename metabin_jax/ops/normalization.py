@@ -29,6 +29,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from metabin_jax.ops import collectives
+
 EPSILON = 1e-5
 MOMENTUM = 0.1
 MODES = ("update", "hold", "eval")
@@ -66,22 +68,26 @@ def instance_moments(x: jax.Array) -> Moments:
   return Moments(mean, _centered_square_mean(x, mean))
 
 
-def batch_moments(instance: Moments) -> Moments:
+def batch_moments(instance: Moments, axis: str | None = None) -> Moments:
   """Moments over all images, from the moments of each.
 
   Images have equal size, so the mean is the mean of means and the variance is
-  the mean of variances plus the variance of means: exact, and free.
+  the mean of variances plus the variance of means: exact, and free. Over
+  devices, each with as many images, the same holds once more.
 
   Args:
     instance: moments of shape [..., 1, 1, C].
+    axis: name of a mapped axis over whose devices to go on; None stops at
+      those of `instance`.
 
   Returns:
     Moments of shape [C].
   """
   axes = tuple(range(instance.mean.ndim - 1))
-  mean = jnp.mean(instance.mean, axis=axes)
-  between = jnp.mean(jnp.square(instance.mean - _bc(mean, instance.mean)), axes)
-  return Moments(mean, jnp.mean(instance.var, axis=axes) + between)
+  moments = _over(instance, axes)
+  if axis is None:
+    return moments
+  return _over(Moments(*jax.lax.all_gather(moments, axis)), (0,))
 
 
 def update_running(
@@ -339,15 +345,49 @@ def _mix(x, batch_gain, instance_gain, bias, running, mode, epsilon, momentum):
   return _affine(x, instance.mean, gain, _bc(bias, x) + offset), running
 
 
+def _over(moments, axes):
+  mean = jnp.mean(moments.mean, axis=axes)
+  between = jnp.mean(jnp.square(moments.mean - _bc(mean, moments.mean)), axes)
+  return Moments(mean, jnp.mean(moments.var, axis=axes) + between)
+
+
+def statistics(
+  instance: Moments, running: Moments, mode: str
+) -> tuple[Moments, Moments | None]:
+  """Batch moments to normalize by, and those that move the running ones.
+
+  The two differ only where a batch is split over devices and each normalizes
+  by its own rows: running statistics follow the whole batch in any case, as
+  they stand for the images to come.
+
+  Args:
+    instance: moments [..., 1, 1, C] of each image.
+    running: [C] running statistics.
+    mode: "update", "hold" or "eval".
+
+  Returns:
+    Moments [C], and in mode "update" constants [C] for `update_running`, else
+    None.
+  """
+  if mode == "eval":
+    return Moments(*map(jax.lax.stop_gradient, running)), None
+  batch = batch_moments(instance, collectives.moments_axis())
+  if mode == "hold":
+    return batch, None
+  whole = batch
+  if collectives.axis() != collectives.moments_axis():
+    whole = batch_moments(instance, collectives.axis())
+  return batch, Moments(*map(jax.lax.stop_gradient, whole))
+
+
 def _batch_statistics(x, instance, running, mode, momentum):
   """Statistics to normalize with, and the running ones afterwards."""
-  if mode == "eval":
-    return Moments(*map(jax.lax.stop_gradient, running)), running
-  batch = batch_moments(instance_moments(x) if instance is None else instance)
-  if mode == "update":
-    constants = Moments(*map(jax.lax.stop_gradient, batch))
-    count = x.size // x.shape[-1]
-    running = update_running(running, constants, count, momentum)
+  if instance is None and mode != "eval":
+    instance = instance_moments(x)
+  batch, whole = statistics(instance, running, mode)
+  if whole is not None:
+    count = x.size // x.shape[-1] * collectives.num_devices()
+    running = update_running(running, whole, count, momentum)
   return batch, running
 
 

@@ -64,12 +64,9 @@ def switchable_norm(
   instance = normalization.instance_moments(x)
   pixels = x.shape[-3] * x.shape[-2]
   instance = Moments(instance.mean, instance.var * pixels / max(pixels - 1, 1))
-  if mode == "eval":
-    batch = Moments(*map(jax.lax.stop_gradient, running))
-  else:
-    batch = normalization.batch_moments(instance)
-  if mode == "update":
-    running = _move(running, batch, momentum)
+  batch, whole = normalization.statistics(instance, running, mode)
+  if whole is not None:
+    running = _move(running, whole, momentum)
   moments = {
     "in": instance,
     "ln": _over_channels(instance),
@@ -97,7 +94,7 @@ def _mix(weights, values):
 
 def _move(running, batch, momentum):
   moved = (
-    (1 - momentum) * old + momentum * jax.lax.stop_gradient(new)
+    (1 - momentum) * old + momentum * new
     for old, new in zip(running, batch, strict=True)
   )
   return Moments(

@@ -1,0 +1,164 @@
+"""One step on many devices: state on each of them, rows of a batch split.
+
+The step is the same pure function under all three runners:
+
+* "jit": arrays stay whole, the compiler splits the work (the default);
+* "shard_map": each device sees its rows, see ops/collectives.py;
+* "pmap": the same, by JAX's older interface.
+
+Which rows of a batch a device gets hangs on its place among the devices only,
+so the numbers are those of one device up to the order of sums.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from metabin_jax.errors import UserError
+from metabin_jax.ops import collectives
+
+PyTree = Any
+# (state, batch, ...) -> (state, metrics)
+Step = Callable[..., tuple[Any, dict[str, jax.Array]]]
+
+RUNNERS = ("jit", "shard_map", "pmap")
+MOMENTS = ("global", "device")
+_AXES = {
+  "global": collectives.BATCH,
+  "device": collectives.BATCH_DEVICE_MOMENTS,
+}
+
+
+class Runner:
+  """Compiles steps for a number of devices, and lays their arrays out.
+
+  Attributes:
+    kind: "jit", "shard_map" or "pmap".
+    devices: that share each batch, in the order of its rows.
+  """
+
+  def __init__(
+    self,
+    kind: str = "jit",
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    moments: str = "global",
+  ):
+    """Names the devices; nothing is placed yet.
+
+    Args:
+      kind: one of `RUNNERS`.
+      devices: of one kind; None takes the first of this process.
+      moments: "global": batch norm by the moments of the whole batch;
+        "device": by those of each device's rows ("shard_map" and "pmap" only).
+
+    Raises:
+      ValueError: for an unknown name, or moments that "jit" does not have.
+    """
+    if kind not in RUNNERS or moments not in MOMENTS:
+      raise ValueError(
+        f"runner is {kind!r} and moments {moments!r}, want one of {RUNNERS} "
+        f"and of {MOMENTS}."
+      )
+    if kind == "jit" and moments != "global":
+      raise ValueError("the runner 'jit' sees whole batches only.")
+    self.kind = kind
+    self.devices = tuple(
+      jax.local_devices()[:1] if devices is None else devices
+    )
+    self._axis = _AXES[moments]
+    mesh = Mesh(np.array(self.devices), (self._axis,))
+    self._mesh = mesh
+    self._whole = NamedSharding(mesh, PartitionSpec())
+    self._split = NamedSharding(mesh, PartitionSpec(self._axis))
+
+  def check_rows(self, rows: int, what: str) -> None:
+    """Refuses a batch that the devices cannot share equally.
+
+    Args:
+      rows: images of the batch.
+      what: names the batch.
+
+    Raises:
+      UserError: says which numbers would do.
+    """
+    count = len(self.devices)
+    if rows % count:
+      fitting = [n for n in range(1, count) if rows % n == 0]
+      raise UserError(
+        f"{what} has {rows} images, which {count} devices cannot share "
+        f"equally; set parallel.devices to {fitting[-1]}, or change "
+        "data.batch_size."
+      )
+
+  def compile(self, step: Step) -> Step:
+    """Makes a step run on all devices; the state passed in is consumed.
+
+    Args:
+      step: (state, batch, ...) -> (state, metrics), pure, of whole batches.
+
+    Returns:
+      The same for a state from `place` and batches from `split`; it compiles
+      once for each shape.
+    """
+    if self.kind == "jit":
+      return jax.jit(step, donate_argnums=0, out_shardings=self._whole)
+    return functools.partial(self._run_mapped, {}, step)
+
+  def place(self, state: PyTree) -> PyTree:
+    """Copies a state to every device."""
+    return jax.device_put(state, self._whole)
+
+  def split(self, batch: PyTree) -> PyTree:
+    """Lays out a batch, or this process's rows of one.
+
+    Args:
+      batch: arrays [B / processes, ...] on the host.
+
+    Returns:
+      Arrays for the functions of `compile`: [B, ...], and for "pmap"
+      [devices, B / devices, ...].
+    """
+
+    def lay_out(rows):
+      rows = np.asarray(rows)
+      if self.kind == "pmap":
+        rows = rows.reshape(len(self.devices), -1, *rows.shape[1:])
+      return jax.make_array_from_process_local_data(self._split, rows)
+
+    return jax.tree.map(lay_out, batch)
+
+  def _run_mapped(self, programs, step, state, *batches):
+    program = programs.get(len(batches))
+    if program is None:
+      program = self._map(step, len(batches))
+      programs[len(batches)] = program
+    return program(state, *batches)
+
+  def _map(self, step, num_batches):
+    if self.kind == "pmap":
+      return jax.pmap(
+        step,
+        axis_name=self._axis,
+        in_axes=(None,) + (0,) * num_batches,
+        out_axes=None,
+        devices=self.devices,
+        donate_argnums=0,
+      )
+    whole, rows = PartitionSpec(), PartitionSpec(self._axis)
+    # check_vma: what comes out of an all-gather counts as different on every
+    # device, though running statistics made of it are the same.
+    mapped = jax.shard_map(
+      step,
+      mesh=self._mesh,
+      in_specs=(whole,) + (rows,) * num_batches,
+      out_specs=whole,
+      check_vma=False,
+    )
+    return jax.jit(mapped, donate_argnums=0)
