@@ -185,6 +185,17 @@ def get_config() -> config_dict.ConfigDict:
   config.train.checkpoint_every_steps = 0
   config.train.keep_checkpoints = 2
 
+  config.parallel = config_dict.ConfigDict()
+  # "jit" (the compiler splits the work), "shard_map" or "pmap": the same
+  # numbers up to the order of sums.
+  config.parallel.runner = "jit"
+  # Devices that share each batch; 0 for all of them. Meta-train and meta-test
+  # images must be a multiple of it each.
+  config.parallel.devices = 1
+  # Batch norm by the moments of the "global" batch, or, with "shard_map" and
+  # "pmap", of each "device"'s rows. Running moments are always global.
+  config.parallel.batch_moments = "global"
+
   config.eval = config_dict.ConfigDict()
   config.eval.batch_size = 128
   config.eval.ranks = (1, 5, 10)

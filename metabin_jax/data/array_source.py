@@ -105,20 +105,20 @@ class ArraySource:
     draws = self._plan.draws(step)
     arrays, futures = [], []
     for draw in draws:
-      params = self._plan.params(draw)
-      shape = (len(draw.rows), self._plan.height, self._plan.width, 3)
+      params, positions = self._plan.params(draw), self._plan.positions(draw)
+      shape = (len(positions), self._plan.height, self._plan.width, 3)
       out = np.empty(shape, np.uint8)
       arrays.append(out)
       futures += [
-        executor.submit(self._fill, out, row, int(index), params)
-        for row, index in enumerate(draw.rows)
+        executor.submit(self._fill, row, int(draw.rows[k]), params, int(k))
+        for row, k in zip(out, positions, strict=True)
       ]
     return step, draws, arrays, futures
 
   def _fill(
-    self, out: np.ndarray, row: int, index: int, params: augment.AugmentParams
+    self, out: np.ndarray, index: int, params: augment.AugmentParams, row: int
   ) -> None:
-    out[row] = augment.apply_row(self._load(index), params, row)
+    out[:] = augment.apply_row(self._load(index), params, row)
 
   def _load(self, index: int) -> np.ndarray:
     if self._cache is not None and self._cached[index]:

@@ -154,6 +154,17 @@ def draw(
   return AugmentParams(flip, config.pad_px, offset, jitter, order, erase)
 
 
+def take(params: AugmentParams, rows: np.ndarray) -> AugmentParams:
+  """The changes of some rows, int [N], of a batch."""
+  return params._replace(
+    flip=params.flip[rows],
+    offset=params.offset[rows],
+    jitter=None if params.jitter is None else params.jitter[rows],
+    order=None if params.order is None else params.order[rows],
+    erase=None if params.erase is None else params.erase[rows],
+  )
+
+
 def apply(images: np.ndarray, params: AugmentParams) -> np.ndarray:
   """Changes a batch.
 

@@ -60,6 +60,17 @@ class Draw(NamedTuple):
   num_mtrain: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """Which part of every batch is read here: `index` of `count`."""
+
+  index: int = 0
+  count: int = 1
+
+
+_WHOLE = Part()
+
+
 class Source(Protocol):
   """A loader: turns a plan into pixels."""
 
@@ -82,6 +93,8 @@ class BatchPlan:
       before its first meta step).
     height: rows of the images, in pixels.
     width: columns of the images, in pixels.
+    part: consecutive rows of every batch (of meta-train and of meta-test each)
+      that this process reads; the parts of all processes make up the batch.
   """
 
   pool: Pool
@@ -92,12 +105,15 @@ class BatchPlan:
   first_base_updates: int
   height: int
   width: int
+  part: Part = _WHOLE
 
   def __post_init__(self):
     """Refuses sizes out of range."""
     for key in ("first_base_updates", "height", "width"):
       if getattr(self, key) < 1:
         raise UserError(f"{key} is {getattr(self, key)}; use at least 1.")
+    if not 0 <= self.part.index < self.part.count:
+      raise ValueError(f"{self.part} is no part.")
 
   def draws(self, step: int) -> tuple[Draw, ...]:
     """Returns the batches of an iteration: base ones, then the meta one."""
@@ -114,8 +130,32 @@ class BatchPlan:
       draws.append(Draw("meta", step, rows, len(split.mtrain)))
     return tuple(draws)
 
+  def positions(self, draw: Draw) -> np.ndarray:
+    """Which rows of a batch are read here.
+
+    Args:
+      draw: one of `draws`.
+
+    Returns:
+      int64 [B / count], rising indices into `draw.rows`.
+
+    Raises:
+      ValueError: if the batch cannot be split equally.
+    """
+    index, count = self.part.index, self.part.count
+    chosen = []
+    for start, stop in (
+      (0, draw.num_mtrain),
+      (draw.num_mtrain, len(draw.rows)),
+    ):
+      size, rest = divmod(stop - start, count)
+      if rest:
+        raise ValueError(f"{stop - start} rows cannot be split by {count}.")
+      chosen.append(start + index * size + np.arange(size))
+    return np.concatenate(chosen)
+
   def params(self, draw: Draw) -> augment.AugmentParams:
-    """Returns the random changes of a batch."""
+    """Returns the random changes of a batch, all its rows."""
     return augment.draw(
       self.augmentation, self.seed, draw.stream, draw.number, len(draw.rows)
     )
@@ -128,18 +168,19 @@ class BatchPlan:
     Args:
       step: number of the iteration.
       draws: what `draws(step)` returned.
-      images: uint8 [B, H, W, 3] for each draw, after augmentation.
+      images: for each draw the rows at its `positions`, uint8 [.., H, W, 3],
+        after augmentation.
     """
     base, mtrain, mtest = [], None, None
     for draw, pixels in zip(draws, images, strict=True):
-      batch = Batch(
-        pixels, self.pool.pid[draw.rows], self.pool.domain[draw.rows]
-      )
+      rows = draw.rows[self.positions(draw)]
+      batch = Batch(pixels, self.pool.pid[rows], self.pool.domain[rows])
       if draw.stream == "base":
         base.append(batch)
       else:
-        mtrain = Batch(*(part[: draw.num_mtrain] for part in batch))
-        mtest = Batch(*(part[draw.num_mtrain :] for part in batch))
+        num_mtrain = draw.num_mtrain // self.part.count
+        mtrain = Batch(*(values[:num_mtrain] for values in batch))
+        mtest = Batch(*(values[num_mtrain:] for values in batch))
     return Iteration(step, tuple(base), mtrain, mtest)
 
 
@@ -156,6 +197,7 @@ def make_batch_plan(
   first_base_updates: int = 10,
   balanced: bool = False,
   shuffled: bool = False,
+  part: Part | None = None,
 ) -> BatchPlan:
   """Makes the plan of a training run.
 
@@ -171,6 +213,7 @@ def make_batch_plan(
     first_base_updates: base batches of iteration 0.
     balanced: equal shares of all domains in base batches too.
     shuffled: single images in base batches, in place of K of each person.
+    part: which rows to read here; None for all.
 
   Raises:
     UserError: if the sizes do not fit the images.
@@ -204,6 +247,7 @@ def make_batch_plan(
     first_base_updates=first_base_updates,
     height=height,
     width=width,
+    part=part or _WHOLE,
   )
 
 

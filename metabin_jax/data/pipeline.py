@@ -99,6 +99,7 @@ class TfSource:
         "loader needs them equal, else use the array source."
       )
     (self._batch_size,) = sizes
+    self._rows_here = len(plan.positions(plan.draws(0)[0]))
     self._prefetch = prefetch
 
   def iterate(self, start: int, stop: int | None = None) -> Iterator[Iteration]:
@@ -143,13 +144,14 @@ class TfSource:
 
   def _describe(self, draw: Draw) -> tuple[np.ndarray, ...]:
     """Returns what TensorFlow needs to know of each row of a batch."""
-    rows = len(draw.rows)
-    paths = [self._plan.pool.paths[index] for index in draw.rows]
+    positions = self._plan.positions(draw)
+    paths = [self._plan.pool.paths[index] for index in draw.rows[positions]]
     return (
       np.array([os.fsencode(path) for path in paths], object),
       np.array([self._is_plain(path) for path in paths]),
-      np.full(rows, draw.stream == "meta"),
-      np.full(rows, draw.number, np.int64),
+      np.full(len(paths), draw.stream == "meta"),
+      np.full(len(paths), draw.number, np.int64),
+      positions,
     )
 
   def _is_plain(self, path: str) -> bool:
@@ -164,7 +166,7 @@ class TfSource:
 
   def _dataset(self, generate: Callable[[], Iterator]) -> Any:
     tf = self._tf
-    types = (tf.string, tf.bool, tf.bool, tf.int64)
+    types = (tf.string, tf.bool, tf.bool, tf.int64, tf.int64)
     dataset = tf.data.Dataset.from_generator(
       generate,
       output_signature=tuple(tf.TensorSpec([None], dtype) for dtype in types),
@@ -173,12 +175,14 @@ class TfSource:
     dataset = dataset.unbatch().map(
       self._load, num_parallel_calls=self._workers, deterministic=True
     )
-    dataset = dataset.batch(self._batch_size).map(
+    dataset = dataset.batch(self._rows_here).map(
       self._augment, num_parallel_calls=2, deterministic=True
     )
     return dataset.prefetch(self._prefetch)
 
-  def _load(self, path: Any, plain: Any, meta: Any, number: Any) -> Any:
+  def _load(
+    self, path: Any, plain: Any, meta: Any, number: Any, position: Any
+  ) -> Any:
     tf, height, width = self._tf, self._plan.height, self._plan.width
 
     image = tf.cond(
@@ -188,25 +192,31 @@ class TfSource:
         lambda name: self._read(os.fsdecode(name)), [path], tf.uint8
       ),
     )
-    return tf.ensure_shape(image, [height, width, 3]), meta, number
+    image = tf.ensure_shape(image, [height, width, 3])
+    return image, meta, number, position
 
-  def _augment(self, pixels: Any, meta: Any, number: Any) -> Any:
+  def _augment(
+    self, pixels: Any, meta: Any, number: Any, positions: Any
+  ) -> Any:
     plan = self._plan
     if plan.augmentation == augment.NO_AUGMENTATION:
       return pixels
 
-    def change(pixels: np.ndarray, meta: bool, number: int) -> np.ndarray:
-      stream = "meta" if meta else "base"
-      return augment.apply(
-        pixels,
-        augment.draw(
-          plan.augmentation, plan.seed, stream, int(number), len(pixels)
-        ),
+    def change(
+      pixels: np.ndarray, meta: bool, number: int, positions: np.ndarray
+    ) -> np.ndarray:
+      params = augment.draw(
+        plan.augmentation,
+        plan.seed,
+        "meta" if meta else "base",
+        int(number),
+        self._batch_size,
       )
+      return augment.apply(pixels, augment.take(params, positions))
 
     # The rows of a batch agree in stream and number.
     return self._tf.numpy_function(
-      change, [pixels, meta[0], number[0]], self._tf.uint8
+      change, [pixels, meta[0], number[0], positions], self._tf.uint8
     )
 
   def _explain(self, draw: Draw, error: Exception) -> UserError:

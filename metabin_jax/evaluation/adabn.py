@@ -18,7 +18,7 @@ from flax import linen as nn
 from flax import traverse_util
 
 from metabin_jax.models import ReIDNetwork
-from metabin_jax.ops import normalization
+from metabin_jax.ops.moments import MOMENTUM
 
 PyTree = Any
 Layer = tuple[str, ...]
@@ -69,8 +69,8 @@ def adapt(
 
   Args:
     network: from `models.create`. Layers with running statistics move them
-      with `normalization.MOMENTUM` and store the unbiased variance, as
-      `normalization.update_running` does; a layer that stores the variance as
+      with `ops.moments.MOMENTUM` and store the unbiased variance, as
+      `ops.moments.update_running` does; a layer that stores the variance as
       it is has a class attribute `stores_unbiased_variance = False`.
     variables: {"params", "balance", "batch_stats"}.
     load: paths -> uint8 [N, H, W, 3].
@@ -162,7 +162,7 @@ def _batch_moments(network, variables, images) -> PyTree:
   def moment(path, value):
     """Undoes `update_running` from zero: its momentum and unbiased variance."""
     *layer, name = (entry.key for entry in path)
-    value = value / normalization.MOMENTUM
+    value = value / MOMENTUM
     return value * biased[tuple(layer)] if name == "var" else value
 
   return jax.tree_util.tree_map_with_path(moment, moved.get("batch_stats", {}))

@@ -100,15 +100,14 @@ def make_meta_step(
 
 
 def make_train_step(base_step: joint.Step, meta_step: MetaStep) -> TrainStep:
-  """One iteration: base step, meta step, step counter; jitted, state donated.
+  """One iteration: base step, meta step, step counter; not yet jitted.
 
   Args:
     base_step: from `joint.make_base_step`.
     meta_step: from `make_meta_step`.
 
   Returns:
-    step(state, base, mtrain, mtest) -> (state, metrics). The state passed in
-    is consumed.
+    step(state, base, mtrain, mtest) -> (state, metrics), pure.
   """
 
   def step(state, base, mtrain, mtest):
@@ -116,4 +115,4 @@ def make_train_step(base_step: joint.Step, meta_step: MetaStep) -> TrainStep:
     state, meta_metrics = meta_step(state, mtrain, mtest)
     return state.replace(step=state.step + 1), metrics | meta_metrics
 
-  return jax.jit(step, donate_argnums=0)
+  return step

@@ -171,7 +171,7 @@ def make_meta_step(
 
 
 def make_train_step(meta_step: metabin.MetaStep) -> TrainStep:
-  """One iteration without a base step; jitted, state donated.
+  """One iteration without a base step; not yet jitted.
 
   With a base step, `metabin.make_train_step` joins the two.
 
@@ -179,15 +179,14 @@ def make_train_step(meta_step: metabin.MetaStep) -> TrainStep:
     meta_step: from `make_meta_step`.
 
   Returns:
-    step(state, mtrain, mtest) -> (state, metrics). The state passed in is
-    consumed.
+    step(state, mtrain, mtest) -> (state, metrics), pure.
   """
 
   def step(state, mtrain, mtest):
     state, metrics = meta_step(state, mtrain, mtest)
     return state.replace(step=state.step + 1), metrics
 
-  return jax.jit(step, donate_argnums=0)
+  return step
 
 
 def _adapt_params(params, gradient, size, factors):

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from metabin_jax.ops import normalization
-from metabin_jax.ops.normalization import Moments
+from metabin_jax.ops import moments, normalization
+from metabin_jax.ops.moments import Moments
 
 KINDS = ("in", "ln", "bn")
 
@@ -28,7 +28,7 @@ def switchable_norm(
   kinds: Sequence[str],
   mode: str,
   epsilon: float = normalization.EPSILON,
-  momentum: float = normalization.MOMENTUM,
+  momentum: float = moments.MOMENTUM,
 ) -> tuple[jax.Array, Moments]:
   """Normalizes by mixed moments, y = scale (x - m) / sqrt(v + epsilon) + bias.
 
@@ -61,18 +61,18 @@ def switchable_norm(
     without its cancellation.
   """
   _check(x, mode, kinds, scale, bias, mean_weights, var_weights)
-  instance = normalization.instance_moments(x)
+  instance = moments.instance_moments(x)
   pixels = x.shape[-3] * x.shape[-2]
   instance = Moments(instance.mean, instance.var * pixels / max(pixels - 1, 1))
-  batch, whole = normalization.statistics(instance, running, mode)
+  batch, whole = moments.statistics(instance, running, mode)
   if whole is not None:
     running = _move(running, whole, momentum)
-  moments = {
+  by_kind = {
     "in": instance,
     "ln": _over_channels(instance),
     "bn": Moments(*(_per_channel(v, x) for v in batch)),
   }
-  chosen = [moments[kind] for kind in kinds]
+  chosen = [by_kind[kind] for kind in kinds]
   mean = _mix(mean_weights, [m.mean for m in chosen])
   var = _mix(var_weights, [m.var for m in chosen])
   gain = _per_channel(scale, x) * jax.lax.rsqrt(var + epsilon)

@@ -24,7 +24,7 @@ from metabin_jax.methods import (
   optim,
 )
 from metabin_jax.methods.state import TrainState, create_state
-from metabin_jax.runtime import resolve
+from metabin_jax.runtime import parallel, resolve
 
 
 class Horizon(NamedTuple):
@@ -40,12 +40,14 @@ class Experiment(NamedTuple):
 
   `base_step(state, batch)` makes one base update; `train_step(state,
   iteration)` makes the last base update of an iteration and the meta update,
-  if there are such, and counts. Both are jitted and consume their state.
+  if there are such, and counts. Both are compiled and consume their state; they
+  take their batches from `runner.split`.
   """
 
   network: models.ReIDNetwork
   plan: batches.BatchPlan
   horizon: Horizon
+  runner: parallel.Runner
   state: TrainState
   base_step: Callable[[TrainState, Any], tuple[TrainState, dict]]
   train_step: Callable[[TrainState, Any], tuple[TrainState, dict]]
@@ -76,7 +78,10 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
   Raises:
     UserError: if the batch does not fit the data, or the network is too narrow.
   """
+  runner = parallel.from_config(config.parallel)
   plan = create_plan(config, records)
+  for rows, what in count_rows(plan):
+    runner.check_rows(rows, what)
   pool = plan.pool
   epoch_steps = config.train.steps_per_epoch or _count_epoch(config, pool)
   horizon = Horizon(
@@ -133,10 +138,18 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
     network=network,
     plan=plan,
     horizon=horizon,
-    state=create_state(variables, tx_params, tx_balance),
-    base_step=jax.jit(base_step, donate_argnums=0),
+    runner=runner,
+    state=runner.place(create_state(variables, tx_params, tx_balance)),
+    base_step=runner.compile(base_step),
     train_step=_make_train_step(
-      config, network, base_step, tx_params, rate, tx_balance, epoch_steps
+      config,
+      network,
+      base_step,
+      tx_params,
+      rate,
+      tx_balance,
+      epoch_steps,
+      runner,
     ),
   )
 
@@ -185,6 +198,18 @@ def create_plan(config: Any, records: Sequence[Record]) -> batches.BatchPlan:
   )
 
 
+def count_rows(plan: batches.BatchPlan) -> list[tuple[int, str]]:
+  """Images of each kind of batch, with its name."""
+  rows = []
+  for draw in plan.draws(1):
+    if draw.stream == "base":
+      rows.append((len(draw.rows), "the base batch"))
+    else:
+      rows.append((draw.num_mtrain, "the meta-train batch"))
+      rows.append((len(draw.rows) - draw.num_mtrain, "the meta-test batch"))
+  return rows
+
+
 def fingerprint(records: Sequence[Record]) -> str:
   """SHA-256 over the labels of the training images, in order, paths apart.
 
@@ -224,10 +249,10 @@ def _make_rate(config, epoch_steps):
 
 
 def _make_train_step(
-  config, network, base_step, tx_params, rate, tx_balance, epoch_steps
+  config, network, base_step, tx_params, rate, tx_balance, epoch_steps, runner
 ):
   if config.method == "joint":
-    joint_step = jax.jit(joint.make_train_step(base_step), donate_argnums=0)
+    joint_step = runner.compile(joint.make_train_step(base_step))
     return lambda state, iteration: joint_step(state, iteration.base[-1])
   if config.method == "mldg":
     meta_step = _make_mldg_step(
@@ -236,11 +261,11 @@ def _make_train_step(
   else:
     meta_step = _make_metabin_step(config, network, tx_balance, epoch_steps)
   if not config.meta.base_step:
-    alone = mldg.make_train_step(meta_step)
+    alone = runner.compile(mldg.make_train_step(meta_step))
     return lambda state, iteration: alone(
       state, iteration.mtrain, iteration.mtest
     )
-  step = metabin.make_train_step(base_step, meta_step)
+  step = runner.compile(metabin.make_train_step(base_step, meta_step))
   return lambda state, iteration: step(
     state, iteration.base[-1], iteration.mtrain, iteration.mtest
   )

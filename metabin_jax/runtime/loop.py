@@ -91,7 +91,7 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
   found = store.restore(state)
   if found is not None:
     run_folder.check_same_run(found.metadata, description, workdir)
-    state = found.state
+    state = parts.runner.place(found.state)
   start = int(state.step)
   if start >= total:
     say(f"nothing to train: {workdir} holds {start} of {total} iterations")
@@ -120,10 +120,15 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
     iterations = source.iterate(start, total)
     stack.callback(iterations.close)
     for item in iterations:
-      for batch in item.base[:-1]:
+      base, mtrain, mtest = parts.runner.split(
+        (item.base, item.mtrain, item.mtest)
+      )
+      for batch in base[:-1]:
         state, metrics = parts.base_step(state, batch)
         watch.see(item.step, metrics, state)
-      state, metrics = parts.train_step(state, item)
+      state, metrics = parts.train_step(
+        state, item._replace(base=base, mtrain=mtrain, mtest=mtest)
+      )
       watch.see(item.step, metrics, state)
       done = item.step + 1
       # Read once: a signal between saving and leaving must not skip the save.

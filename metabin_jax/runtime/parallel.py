@@ -35,6 +35,22 @@ _AXES = {
 }
 
 
+def from_config(section: Any) -> Runner:
+  """The runner that the section `parallel` of a configuration describes.
+
+  Raises:
+    UserError: if there are fewer devices.
+  """
+  there = jax.devices()
+  count = section.devices or len(there)
+  if count > len(there):
+    raise UserError(
+      f"parallel.devices is {count}, and there are {len(there)} "
+      f"({there[0].device_kind}); set it to at most that, or to 0 for all."
+    )
+  return Runner(section.runner, there[:count], moments=section.batch_moments)
+
+
 class Runner:
   """Compiles steps for a number of devices, and lays their arrays out.
 

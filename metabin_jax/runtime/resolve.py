@@ -15,7 +15,7 @@ from metabin_jax.errors import UserError
 from metabin_jax.evaluation.average_precision import AP_CONVENTIONS
 from metabin_jax.methods import objectives, optim
 from metabin_jax.models import registry
-from metabin_jax.runtime import plugins, section_checks
+from metabin_jax.runtime import parallel, plugins, section_checks
 
 # Methods that split the domains into meta-train and meta-test.
 META_METHODS = ("metabin", "mldg")
@@ -31,6 +31,8 @@ _CHOICES = {
   "optim.optimizer": optim.OPTIMIZERS,
   "optim.schedule": optim.SCHEDULES,
   "meta.second_order_by": ("reverse", "forward"),
+  "parallel.runner": parallel.RUNNERS,
+  "parallel.batch_moments": parallel.MOMENTS,
   "eval.metric": ("cosine", "euclidean"),
   "eval.ap": AP_CONVENTIONS,
   "eval.adapt_bn": ("none", "gallery", "all"),
@@ -72,6 +74,7 @@ _NOT_NEGATIVE = (
   "train.steps",
   "train.checkpoint_every_steps",
   "eval.query_expansion",
+  "parallel.devices",
 )
 _SHARES = ("loss.smoothing", "optim.momentum")  # in [0, 1)
 # Keys that stay None, and those that the preset fills in.
@@ -114,6 +117,7 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.FrozenConfigDict:
   section_checks.check_recipe(config)
   section_checks.check_meta(config)
   section_checks.check_snr(config)
+  section_checks.check_parallel(config.parallel)
   _check_rho(config)
   return config_dict.FrozenConfigDict(config)
 

@@ -34,6 +34,8 @@ _MAY_CHANGE = (
   "data.prefetch",
   "data.cache",
   "data.cache_dir",
+  "parallel.runner",
+  "parallel.devices",
 )
 _DESCRIPTION = "run.json"
 

@@ -103,6 +103,23 @@ def check_snr(config: Any) -> None:
     )
 
 
+def check_parallel(section: Any) -> None:
+  """Checks the section `parallel`.
+
+  Args:
+    section: the section, each value one that exists.
+
+  Raises:
+    UserError: names the key, its value and what is allowed.
+  """
+  if section.runner == "jit" and section.batch_moments == "device":
+    raise UserError(
+      "parallel.batch_moments is 'device', and the runner 'jit' sees whole "
+      "batches only; set parallel.runner to 'shard_map', or the moments to "
+      "'global'."
+    )
+
+
 def check_eval(section: Any) -> None:
   """Checks the section `eval`.
 

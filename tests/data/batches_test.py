@@ -100,3 +100,41 @@ def test_mistakes(change, message):
 def test_negative_step():
   with pytest.raises(ValueError, match="step is -1"):
     make().draws(-1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_parts_make_up_the_batch(count):
+  whole = make()
+  parts = [make(part=batches.Part(i, count)) for i in range(count)]
+  for step in (0, 3):
+    draws = whole.draws(step)
+    images = [np.arange(12)[:, None, None, None] + d.number for d in draws]
+    want = whole.assemble(step, draws, images)
+    seen = []
+    for part in parts:
+      positions = [part.positions(draw) for draw in part.draws(step)]
+      local = [
+        pixels[rows] for pixels, rows in zip(images, positions, strict=True)
+      ]
+      seen.append(part.assemble(step, part.draws(step), local))
+    for k, batch in enumerate(want.base):
+      same_rows(batch, [one.base[k] for one in seen])
+    same_rows(want.mtrain, [one.mtrain for one in seen])
+    same_rows(want.mtest, [one.mtest for one in seen])
+
+
+def same_rows(batch, parts):
+  """The parts, one after the other, are the batch, and of equal size."""
+  assert len({len(part.pid) for part in parts}) == 1
+  for k, values in enumerate(batch):
+    got = np.concatenate([part[k] for part in parts])
+    np.testing.assert_array_equal(got, values)
+
+
+def test_parts_are_equal_or_refused():
+  plan = make(part=batches.Part(0, 8))
+  with pytest.raises(ValueError, match="12 rows cannot be split by 8"):
+    plan.positions(plan.draws(1)[0])
+  for index, count in ((2, 2), (-1, 2), (0, 0)):
+    with pytest.raises(ValueError, match="is no part"):
+      make(part=batches.Part(index, count))

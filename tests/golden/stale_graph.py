@@ -14,7 +14,7 @@ import jax
 from golden import convolution as golden_convolution
 from golden import training
 
-from metabin_jax.ops import convolution, normalization
+from metabin_jax.ops import convolution, moments, normalization
 
 
 def with_stale_rho(grads, params, seen):
@@ -80,7 +80,7 @@ def rho_gradient(state, moved_params, batch, objective):
         running,
         mode,
         normalization.EPSILON,
-        normalization.MOMENTUM,
+        moments.MOMENTUM,
       )
 
     with (

@@ -13,7 +13,7 @@ import pytest
 from golden import rules
 
 from metabin_jax.methods import meta_gradient
-from metabin_jax.ops import normalization
+from metabin_jax.ops import moments, normalization
 
 FLOAT64_LIMIT = 1e-11
 FLOAT32 = 4
@@ -49,7 +49,7 @@ def buffers(norm, golden):
   weight = golden[f"param/{norm}/{prefix or ''}weight"]
   names = [f"{prefix}running_{what}" for what in ("mean", "var")]
   values = [rules.value(f"a.{norm}.{name}", weight.shape) for name in names]
-  return normalization.Moments(*values), names
+  return moments.Moments(*values), names
 
 
 def layer(norm, mode):

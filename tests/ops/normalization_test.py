@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metabin_jax.ops import normalization
-from metabin_jax.ops.normalization import Moments
+from metabin_jax.ops.moments import Moments, instance_moments
 
 MODES = ("update", "hold", "eval")
 
@@ -262,4 +262,4 @@ def test_wrong_halves():
 
 def test_images_need_three_axes():
   with pytest.raises(ValueError, match=r"want \[..., H, W, C\]"):
-    normalization.instance_moments(jnp.zeros((4, 8)))
+    instance_moments(jnp.zeros((4, 8)))

@@ -17,7 +17,14 @@ from metabin_jax.data.batches import Batch, Iteration
 from metabin_jax.data.records import DataSet, Record
 from metabin_jax.errors import UserError
 from metabin_jax.methods.state import TrainState
-from metabin_jax.runtime import experiment, finite, loop, resolve, run_folder
+from metabin_jax.runtime import (
+  experiment,
+  finite,
+  loop,
+  parallel,
+  resolve,
+  run_folder,
+)
 from metabin_jax.runtime.checkpoint import CheckpointStore
 from metabin_jax.runtime.metric_writer import load_metrics
 
@@ -64,6 +71,7 @@ class Setup:
       horizon=experiment.Horizon(
         4, config.train.steps, config.train.checkpoint_every_steps
       ),
+      runner=parallel.Runner(),
       state=state,
       base_step=update,
       train_step=train_step,

@@ -7,6 +7,7 @@ import signal
 import types
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import tiny_run
 
@@ -19,7 +20,7 @@ from metabin_jax.data import (
 )
 from metabin_jax.data.records import DataSet
 from metabin_jax.methods.state import TrainState
-from metabin_jax.runtime import experiment, loop, resolve
+from metabin_jax.runtime import experiment, loop, parallel, resolve
 
 STOP = types.SimpleNamespace(signal_number=None)
 
@@ -121,7 +122,7 @@ def seen_fixture(monkeypatch):
 
   def step(state, batches):
     for batch in batches:
-      digests.append([part.tobytes() for part in batch])
+      digests.append([np.asarray(part).tobytes() for part in batch])
     return state, {"lr": jnp.zeros(())}
 
   def create_experiment(config, records):
@@ -129,6 +130,7 @@ def seen_fixture(monkeypatch):
       network=None,
       plan=experiment.create_plan(config, records),
       horizon=experiment.Horizon(4, config.train.steps, 100),
+      runner=parallel.Runner(),
       state=TrainState(
         step=jnp.zeros((), jnp.int32),
         params={"w": jnp.ones(3)},

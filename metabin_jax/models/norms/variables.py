@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from metabin_jax.ops import normalization
+from metabin_jax.ops.moments import Moments
 
 
 def affine(
@@ -47,11 +47,11 @@ class Running:
       "batch_stats", "var", jnp.ones, (channels,), jnp.float32
     )
 
-  def read(self) -> normalization.Moments:
+  def read(self) -> Moments:
     """The statistics before this batch."""
-    return normalization.Moments(self._mean.value, self._var.value)
+    return Moments(self._mean.value, self._var.value)
 
-  def write(self, moved: normalization.Moments, mode: str) -> None:
+  def write(self, moved: Moments, mode: str) -> None:
     """Keeps moved statistics; initialization must leave them as they are."""
     if mode == "update" and not self._module.is_initializing():
       self._mean.value, self._var.value = moved
