@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_dict, config_flags
 
-from metabin_jax.cli import data_options, outputs
+from metabin_jax.cli import data_options, host_options, outputs
 from metabin_jax.errors import UserError
 
 HELP = """usage: metabin train --config=FILE --workdir=DIR [options]
@@ -27,6 +27,14 @@ that holds a stopped run of the same configuration is continued.
   --allow-partial          read public data sets whose counts differ from the
                            published ones; results say so
   --i-have-a-licensed-copy read data sets that their authors have withdrawn
+
+Several hosts (docs/parallel.md): the same command on each, with one workdir
+that all can reach and --config.parallel.devices=0, and either of
+
+  --hosts=auto             Slurm, TPU pods, Open MPI: asks the environment
+  --hosts=N --host_index=I --coordinator=ADDRESS:PORT
+                           N processes; this one is I of 0..N-1; host 0 listens
+  --host_timeout=SECONDS   how long to wait for the others (default: 300)
 """
 
 
@@ -35,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
   if any(word in ("-h", "--help", "-help") for word in argv):
     print(HELP)
     return 0
-  config, workdir, json_file, allowed = _parse(argv)
+  config, workdir, json_file, allowed, hosts = _parse(argv)
   # Late imports: help and mistakes in flags should not wait for JAX.
   from metabin_jax.cli import provenance
   from metabin_jax.data import checks, readers
@@ -43,11 +51,22 @@ def run(argv: Sequence[str]) -> int:
   from metabin_jax.evaluation.table import Row, format_table
   from metabin_jax.runtime import (
     compilation_cache,
+    distributed,
     loop,
     resolve,
     run_folder,
     scoring,
   )
+
+  if hosts is not None:
+    taking_part = distributed.Hosts(
+      hosts.coordinator, hosts.num_hosts, hosts.host_index
+    )
+    distributed.join(taking_part, timeout_s=hosts.timeout_s)
+
+  def say(line: str) -> None:
+    if distributed.is_writer():
+      _say(line)
 
   for key in ("sources", "targets"):
     specs = getattr(config.data, key)
@@ -61,30 +80,30 @@ def run(argv: Sequence[str]) -> int:
   folds = checks.check_targets(
     sources, targets, cross_camera=config.eval.cross_camera
   )
-  _say(
+  say(
     f"{report.num_images} images of {report.num_pids} persons in "
     f"{len(report.domains)} domains"
   )
   for note in [*report.notes, *(note for fold in folds for note in fold.notes)]:
-    _say(note)
+    say(note)
   for line in provenance.source_lines(run_folder.describe_sources(sources)):
-    _say(line)
+    say(line)
   alone = meta and config.meta.num_mtrain == 1
   if alone and "shuffle" in config.loss.mtrain:
-    _say(
+    say(
       "meta.num_mtrain is 1: the shuffle loss has no other domain to shuffle "
       "with; take it out of loss.mtrain, or add domains."
     )
   if not config.meta.base_step and "ce" not in _outer_losses(config):
-    _say(
+    say(
       "meta.base_step is False and the outer loss has no 'ce': classifier and "
       "neck are not trained; add it to loss.mtest"
       + (" or loss.mtrain." if config.meta.combined else ".")
     )
   compilation_cache.enable()
-  outcome = loop.train(config, sources, workdir, say=_say)
+  outcome = loop.train(config, sources, workdir, say=say)
   if outcome.stopped_by is not None:
-    _say(
+    say(
       f"stopped by signal {outcome.stopped_by} after iteration {outcome.step} "
       f"of {outcome.total_steps}, saved; the same command continues."
     )
@@ -94,7 +113,7 @@ def run(argv: Sequence[str]) -> int:
   )
   name = workdir.resolve().name
   rows = [Row(target, name, summary) for target, summary in summaries.items()]
-  if rows:
+  if rows and distributed.is_writer():
     print(format_table(rows, config.eval.ranks), flush=True)
     context = provenance.Context(
       targets,
@@ -109,9 +128,9 @@ def run(argv: Sequence[str]) -> int:
       [workdir / "result.json", *([json_file] * bool(json_file))],
       provenance.to_json(context),
     )
-  elif json_file:
-    _say(f"no targets, so {json_file} was not written; set data.targets.")
-  _say(f"done: {outcome.step} iterations in {workdir}")
+  elif json_file and not rows:
+    say(f"no targets, so {json_file} was not written; set data.targets.")
+  say(f"done: {outcome.step} iterations in {workdir}")
   return 0
 
 
@@ -133,6 +152,7 @@ def _parse(argv):
   )
   flags.DEFINE_string("workdir", None, "run folder", flag_values=values)
   flags.DEFINE_string("json", None, "scores", flag_values=values)
+  host_options.define(values)
   for name in (data_options.ALLOW_PARTIAL, data_options.LICENSED_COPY):
     flags.DEFINE_boolean(name, False, "", flag_values=values)
   try:
@@ -165,7 +185,7 @@ def _parse(argv):
     "allow_partial": values[data_options.ALLOW_PARTIAL].value,
     "licensed_copy": values[data_options.LICENSED_COPY].value,
   }
-  return config, workdir, json_file, allowed
+  return config, workdir, json_file, allowed, host_options.read(values)
 
 
 def _check_config_file(argv: Sequence[str]) -> None:

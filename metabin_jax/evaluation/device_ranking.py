@@ -73,7 +73,7 @@ def rank_queries(
       many as the highest rate allows in all, travel to the host.
     block: queries per block and device; None chooses about 256 MiB of
       distances.
-    devices: where to compute; None: all of `jax.devices()`. With one `block`,
+    devices: where to compute; None: all of this process. With one `block`,
       the result does not depend on how many there are.
 
   Returns:
@@ -92,7 +92,9 @@ def rank_queries(
     len(query), q_pid, q_camid, g_pid, g_camid, cross_camera=cross_camera
   )
   scores = Scores(matches, ap=ap, fprs=fprs)
-  mesh = Mesh(np.array(jax.devices() if devices is None else devices), _AXIS)
+  mesh = Mesh(
+    np.array(jax.local_devices() if devices is None else devices), _AXIS
+  )
   gallery, query = (
     _prepare(part, side, metric, NamedSharding(mesh, PartitionSpec()))
     for part, side in ((gallery, "gallery"), (query, "query"))

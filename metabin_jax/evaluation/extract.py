@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from metabin_jax.models import ReIDNetwork
 
@@ -24,6 +25,7 @@ def make_embedder(
   batch_size: int,
   *,
   flip: bool = False,
+  devices: Sequence[jax.Device] | None = None,
 ) -> Embedder:
   """Binds a network and its weights.
 
@@ -34,6 +36,8 @@ def make_embedder(
     flip: add the embedding of the left-right mirrored image and scale the sum
       to norm 1 (a sum of zero stays zero). The program then sees twice as many
       images in a call.
+    devices: that share each batch, whose size is rounded up to a multiple of
+      their number; None takes the first.
 
   Returns:
     embed(images): uint8 [N, H, W, 3] RGB, any N, to float32 [N, D], the
@@ -46,7 +50,14 @@ def make_embedder(
     and mirrored image summed, then L2-normalized.
   """
 
-  on_device = jax.device_put(dict(variables))
+  if devices is None:
+    devices = jax.local_devices()[:1]
+  mesh = Mesh(np.array(devices), ("images",))
+  whole, split = (
+    NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("images",))
+  )
+  batch_size = -(-batch_size // len(devices)) * len(devices)
+  on_device = jax.device_put(dict(variables), whole)
 
   def embed(images: np.ndarray) -> np.ndarray:
     parts = []
@@ -55,7 +66,8 @@ def make_embedder(
       padding = batch_size - len(batch)
       if padding:
         batch = np.concatenate([batch, np.repeat(batch[:1], padding, axis=0)])
-      rows = np.asarray(_apply(network, flip, on_device, batch), np.float32)
+      placed = jax.device_put(batch, split)
+      rows = np.asarray(_apply(network, flip, on_device, placed), np.float32)
       parts.append(rows[: batch_size - padding])
     return np.concatenate(parts)
 

@@ -15,6 +15,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -48,7 +49,7 @@ def write_folder(
   stored = {
     path: leaf.value for path, leaf in leaves.items() if leaf.value.size
   }
-  with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+  with _checkpointer() as checkpointer:
     checkpointer.save(
       folder,
       args=ocp.args.Composite(
@@ -85,7 +86,7 @@ def read_folder(
   """
   _check_files(folder)
   try:
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    with _checkpointer() as checkpointer:
       items = checkpointer.restore(
         folder,
         args=ocp.args.Composite(
@@ -108,6 +109,22 @@ def read_folder(
   if not same or saved_step != step:
     raise DamagedError("digest differs")
   return leaves, notes
+
+
+def _checkpointer() -> ocp.Checkpointer:
+  """Reads and writes whole arrays in this process, whatever others do."""
+  if jax.process_count() == 1:
+    return ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+  index = jax.process_index()
+  options = ocp.options.MultiprocessingOptions(
+    primary_host=index,
+    active_processes={index},
+    barrier_sync_key_prefix=f"process{index}",
+  )
+  return ocp.Checkpointer(
+    ocp.CompositeCheckpointHandler(multiprocessing_options=options),
+    multiprocessing_options=options,
+  )
 
 
 def flush_folder(folder: pathlib.Path) -> None:

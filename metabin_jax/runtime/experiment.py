@@ -24,7 +24,7 @@ from metabin_jax.methods import (
   optim,
 )
 from metabin_jax.methods.state import TrainState, create_state
-from metabin_jax.runtime import parallel, resolve
+from metabin_jax.runtime import distributed, parallel, resolve
 
 
 class Horizon(NamedTuple):
@@ -195,6 +195,7 @@ def create_plan(config: Any, records: Sequence[Record]) -> batches.BatchPlan:
     ),
     balanced=config.data.sampler == "balanced",
     shuffled=config.data.sampler == "shuffle",
+    part=distributed.part(),
   )
 
 

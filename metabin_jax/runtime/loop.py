@@ -14,6 +14,7 @@ from metabin_jax.data.records import DataSet
 from metabin_jax.methods.state import TrainState
 from metabin_jax.runtime import (
   checkpoint,
+  distributed,
   experiment,
   finite,
   metric_writer,
@@ -82,6 +83,14 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
     experiment.fingerprint(records),
     sources,
   )
+  distributed.check_equal(
+    {
+      "their configuration": description["config"],
+      "their training images or labels": description["data_sha256"],
+      "the checkpoints that they see": store.steps(),
+    },
+    "start the same command on all, with one --workdir that all can reach.",
+  )
   # Before anything is built: another network would not even fit the state.
   written = run_folder.load_description(workdir) if store.steps() else None
   if written is not None:
@@ -98,24 +107,31 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
     return Outcome(start, total, None, parts.network, state)
   if found is not None:
     say(f"continuing at iteration {start} of {total}")
-  run_folder.save_description(workdir, description)
+  if distributed.is_writer():
+    run_folder.save_description(workdir, description)
 
   # None if a signal came first: then nothing is read either.
   pixels = _prepare_pixels(config, sources, stop, say)
   source = _create_source(config, parts.plan, pixels)
-  if stop.signal_number is not None:
+  vote = distributed.StopVote(parts.runner, stop)
+  if vote.now():
     if found is None:
-      store.save(start, state, description)
-    return Outcome(start, total, stop.signal_number, parts.network, state)
+      _save(store, start, state, description)
+    return Outcome(start, total, vote.signal_number, parts.network, state)
   watch = _Watch()
   with contextlib.ExitStack() as stack:
+    speaks = distributed.is_writer()
     writer = stack.enter_context(
       metric_writer.MetricWriter(workdir, start_step=start)
+      if speaks
+      else contextlib.nullcontext()
     )
     bar = stack.enter_context(
       progress.Progress(
         total, start=start, log_every=config.train.log_every_steps
       )
+      if speaks
+      else contextlib.nullcontext()
     )
     iterations = source.iterate(start, total)
     stack.callback(iterations.close)
@@ -132,12 +148,14 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
       watch.see(item.step, metrics, state)
       done = item.step + 1
       # Read once: a signal between saving and leaving must not skip the save.
-      stopping_now = stop.signal_number is not None
+      stopping_now = vote.wanted()
       shown = None
       if done % config.train.log_every_steps == 0 or done == total:
         shown = watch.flush(state)
-        writer.write(done, shown | rho_summary(state.balance))
-      bar.update(done, _count_images(item), shown)
+        if writer is not None:
+          writer.write(done, shown | rho_summary(state.balance))
+      if bar is not None:
+        bar.update(done, _count_images(item) * parts.plan.part.count, shown)
       if (
         done % parts.horizon.checkpoint_steps == 0
         or done == total
@@ -145,12 +163,19 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
       ):
         watch.flush(state)
         finite.check_state(done, state)
-        store.save(done, state, description)
+        _save(store, done, state, description)
       if stopping_now:
         break
   return Outcome(
-    int(state.step), total, stop.signal_number, parts.network, state
+    int(state.step), total, vote.signal_number, parts.network, state
   )
+
+
+def _save(store, step, state, description):
+  """Saves, in one process, before any of them goes on."""
+  if distributed.is_writer():
+    store.save(step, state, description)
+  distributed.wait(f"checkpoint {step}")
 
 
 def rho_summary(balance: Any) -> dict[str, float]:

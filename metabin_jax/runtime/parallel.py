@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -48,6 +49,17 @@ def from_config(section: Any) -> Runner:
       f"parallel.devices is {count}, and there are {len(there)} "
       f"({there[0].device_kind}); set it to at most that, or to 0 for all."
     )
+  if jax.process_count() > 1:
+    if count < len(there):
+      raise UserError(
+        f"parallel.devices is {count}, and the hosts have {len(there)}; "
+        "several hosts use all of them: set it to 0."
+      )
+    if section.runner == "pmap":
+      raise UserError(
+        "parallel.runner is 'pmap', which is for one host; use 'jit' or "
+        "'shard_map'."
+      )
   return Runner(section.runner, there[:count], moments=section.batch_moments)
 
 
@@ -130,6 +142,18 @@ class Runner:
   def place(self, state: PyTree) -> PyTree:
     """Copies a state to every device."""
     return jax.device_put(state, self._whole)
+
+  def any_flag(self) -> Callable[[bool], jax.Array]:
+    """any(flag) -> whether some process called it with True, as an array."""
+    program = jax.jit(jnp.any, out_shardings=self._whole)
+    index = jax.process_index()
+    count = sum(device.process_index == index for device in self.devices)
+
+    def ask(flag: bool) -> jax.Array:
+      flags = np.full(count, flag)
+      return program(jax.make_array_from_process_local_data(self._split, flags))
+
+    return ask
 
   def split(self, batch: PyTree) -> PyTree:
     """Lays out a batch, or this process's rows of one.

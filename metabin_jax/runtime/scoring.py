@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from metabin_jax.data.images import load_image
@@ -14,7 +15,13 @@ from metabin_jax.data.records import DataSet, Fold, Record
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation import adabn, evaluate, extract, settings, summary
 from metabin_jax.evaluation.summary import Summary
-from metabin_jax.runtime import checkpoint, experiment, resolve, run_folder
+from metabin_jax.runtime import (
+  checkpoint,
+  distributed,
+  experiment,
+  resolve,
+  run_folder,
+)
 
 EmbedRecords = Callable[[Sequence[Record]], np.ndarray]
 
@@ -107,9 +114,14 @@ def score(
   """
   chosen = settings.from_config(config.eval)
   size = config.eval.batch_size
+  # Those of this process: others embed images of their own.
+  devices = jax.local_devices()[: config.parallel.devices or None]
+  variables = jax.device_get(dict(variables))
 
   def embed_with(variables: Mapping[str, Any]) -> extract.Embedder:
-    return extract.make_embedder(network, variables, size, flip=chosen.flip)
+    return extract.make_embedder(
+      network, variables, size, flip=chosen.flip, devices=devices
+    )
 
   height, width = config.data.height_px, config.data.width_px
   with ThreadPoolExecutor(config.data.workers or None) as pool:
@@ -119,8 +131,11 @@ def score(
       return np.stack(list(read))
 
     def embed_records(embed: extract.Embedder) -> EmbedRecords:
-      return lambda records: extract.embed_paths(
-        embed, load, [record.path for record in records]
+      def embed_paths(paths: Sequence[str]) -> np.ndarray:
+        return extract.embed_paths(embed, load, paths)
+
+      return lambda records: distributed.embed_shares(
+        embed_paths, [record.path for record in records]
       )
 
     def score_adapted(fold: Fold) -> Summary:

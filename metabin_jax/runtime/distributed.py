@@ -1,0 +1,199 @@
+"""Several processes, one a host, as one machine.
+
+All of them run the same program on the same data; each reads its part of every
+batch, and one of them, the writer, writes. Whatever decides what comes next
+(to stop, where to continue) must be the same on all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import ipaddress
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from metabin_jax.data.batches import Part
+from metabin_jax.errors import UserError
+from metabin_jax.runtime.parallel import Runner
+from metabin_jax.runtime.stopping import StopRequest
+
+JOIN_TIMEOUT_S = 300
+# A host that has not been heard of for so long is dead to the others.
+HEARTBEAT_TIMEOUT_S = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Hosts:
+  """Who takes part.
+
+  Attributes:
+    coordinator: "ADDRESS:PORT" of host 0; None asks the environment (Slurm,
+      Open MPI, TPU pods, Kubernetes) for all three.
+    count: number of processes, or None.
+    index: this process's number, from 0, or None.
+  """
+
+  coordinator: str | None = None
+  count: int | None = None
+  index: int | None = None
+
+
+def join(hosts: Hosts, *, timeout_s: int = JOIN_TIMEOUT_S) -> None:
+  """Waits for all processes; to be called before JAX is first used.
+
+  Args:
+    hosts: who takes part.
+    timeout_s: how long to wait for the others.
+
+  Raises:
+    UserError: if there is nothing to find out about the hosts, or not all of
+      them came.
+  """
+  told = hosts.coordinator is not None
+  try:
+    jax.distributed.initialize(
+      hosts.coordinator,
+      hosts.count,
+      hosts.index,
+      initialization_timeout=timeout_s,
+      heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
+      cluster_detection_method="deactivate" if told else None,
+      # By default JAX listens to the whole network.
+      coordinator_bind_address=(
+        hosts.coordinator if _is_loopback(hosts.coordinator) else None
+      ),
+    )
+  except ValueError as error:
+    raise UserError(
+      f"the environment does not say which hosts take part ({error}); give "
+      "--coordinator=ADDRESS:PORT, --hosts=N and --host_index=I."
+    ) from error
+  except RuntimeError as error:
+    raise UserError(
+      f"not all hosts came within {timeout_s} s "
+      f"({str(error).splitlines()[0]}); start the same command on each of "
+      "them, with the same --coordinator, which all of them must reach."
+    ) from error
+
+
+def part() -> Part:
+  """Which part of each batch this process reads."""
+  return Part(jax.process_index(), jax.process_count())
+
+
+def is_writer() -> bool:
+  """Whether this process writes files and speaks."""
+  return jax.process_index() == 0
+
+
+def wait(name: str) -> None:
+  """Waits until all processes are here."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
+def check_equal(values: dict[str, Any], mend: str) -> None:
+  """Makes sure that all processes have the same.
+
+  Args:
+    values: what to compare, by a name for the message.
+    mend: what to do about a difference.
+
+  Raises:
+    UserError: on every process, names the first difference.
+  """
+  if jax.process_count() == 1:
+    return
+  for name, value in values.items():
+    text = repr(value).encode()
+    digest = np.frombuffer(hashlib.sha256(text).digest(), np.uint8)
+    seen = multihost_utils.process_allgather(digest)
+    if (np.asarray(seen) != digest).any():
+      raise UserError(f"the hosts differ in {name}; {mend}")
+
+
+def embed_shares(
+  embed: Callable[[Sequence[str]], np.ndarray], paths: Sequence[str]
+) -> np.ndarray:
+  """Splits images among the processes and puts their rows together.
+
+  Args:
+    embed: paths -> rows [N, D].
+    paths: the same on all processes, at least one.
+
+  Returns:
+    [len(paths), D] on every process, in the order of `paths`.
+  """
+  count = jax.process_count()
+  if count == 1:
+    return embed(paths)
+  size = -(-len(paths) // count)
+  mine = list(paths)[jax.process_index() * size :][:size]
+  # Rows of padding repeat an image; they are cut off at the end.
+  rows = embed(mine + [paths[0]] * (size - len(mine)))
+  every = multihost_utils.process_allgather(rows, tiled=True)
+  return np.asarray(every)[: len(paths)]
+
+
+class StopVote:
+  """Whether any process wants to stop, known to all at the same iteration."""
+
+  def __init__(self, runner: Runner, stop: StopRequest):
+    """Takes part in the votes of all processes that share `runner`'s devices.
+
+    Args:
+      runner: of the run.
+      stop: this process's wish.
+    """
+    self._stop = stop
+    self._ask = runner.any_flag() if jax.process_count() > 1 else None
+    self._pending: jax.Array | None = None
+    self._decided = False
+
+  def wanted(self) -> bool:
+    """Casts a vote, once an iteration.
+
+    Returns:
+      The outcome of the vote before, so that no one waits for it; without
+      other processes this one's wish.
+    """
+    if self._ask is None:
+      return self._stop.signal_number is not None
+    before, self._pending = self._pending, self._cast(self._ask)
+    self._decided = before is not None and bool(before)
+    return self._decided
+
+  def now(self) -> bool:
+    """Casts a vote and waits for its outcome."""
+    if self._ask is None:
+      return self._stop.signal_number is not None
+    self._decided = bool(self._cast(self._ask))
+    return self._decided
+
+  @property
+  def signal_number(self) -> int | None:
+    """The signal to stop for, if any: another process's counts as SIGTERM."""
+    if self._ask is None:
+      return self._stop.signal_number
+    if not self._decided:
+      return None
+    return self._stop.signal_number or signal.SIGTERM
+
+  def _cast(self, ask):
+    return ask(self._stop.signal_number is not None)
+
+
+def _is_loopback(coordinator: str | None) -> bool:
+  if coordinator is None:
+    return False
+  host = coordinator.rpartition(":")[0].strip("[]")
+  try:
+    return host == "localhost" or ipaddress.ip_address(host).is_loopback
+  except ValueError:
+    return False
