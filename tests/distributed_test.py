@@ -1,0 +1,159 @@
+"""Two processes of four devices each, over loopback, are one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tiny_run
+
+# 24 images, 16 and 8: multiples of eight devices.
+BATCH = "--config.data.batch_size=24"
+DEAD_WITHIN_S = 100
+
+
+def free_port() -> int:
+  with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    return probe.getsockname()[1]
+
+
+def start(workdir, index, port, *options, hosts=2):
+  """One process of a run on four devices for each."""
+  words = [
+    *tiny_run.argv(workdir, BATCH, *options),
+    "--config.parallel.devices=0",
+    f"--hosts={hosts}",
+    f"--host_index={index}",
+    f"--coordinator=127.0.0.1:{port}",
+  ]
+  flags = "--xla_force_host_platform_device_count=4"
+  return subprocess.Popen(
+    [sys.executable, "-m", "metabin_jax", *words],
+    cwd=tiny_run.REPOSITORY,
+    env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def run(workdir, *options):
+  """Both processes to their ends; their outputs."""
+  port = free_port()
+  both = [start(workdir, index, port, *options) for index in (0, 1)]
+  said = [process.communicate(timeout=500)[0] for process in both]
+  assert [process.returncode for process in both] == [0, 0], "\n".join(said)
+  return said
+
+
+@pytest.fixture(name="whole", scope="module")
+def whole_fixture(tmp_path_factory):
+  """The same run in one process, on one device."""
+  workdir = tmp_path_factory.mktemp("whole") / "run"
+  assert tiny_run.train(workdir, BATCH) == 0
+  return workdir
+
+
+@pytest.fixture(name="pair", scope="module")
+def pair_fixture(tmp_path_factory):
+  """A finished run of both processes, and what they said."""
+  workdir = tmp_path_factory.mktemp("pair") / "run"
+  return workdir, run(workdir)
+
+
+def assert_near(first, second, rtol=1e-5):
+  """Last checkpoints to `rtol` of the largest entry of each array."""
+  one, other = tiny_run.leaves(first), tiny_run.leaves(second)
+  assert one.keys() == other.keys()
+  for name, value in one.items():
+    error = np.abs(value.astype(float) - other[name]).max(initial=0)
+    assert error <= rtol * np.abs(value).max(initial=0), f"{name}: {error}"
+
+
+@pytest.mark.slow
+def test_two_processes_are_one(whole, pair):
+  workdir, _ = pair
+  assert tiny_run.steps(workdir) == tiny_run.steps(whole)
+  assert_near(workdir, whole)
+  scores = [
+    json.loads((folder / "result.json").read_text())["results"][0]
+    for folder in (workdir, whole)
+  ]
+  assert scores[0] == scores[1]
+
+
+@pytest.mark.slow
+def test_one_of_them_speaks_and_writes(pair):
+  workdir, (first, second) = pair
+  assert "done: 6 iterations" in first
+  assert "rank-1" in first
+  assert second == ""
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 4])
+def test_restored_on_fewer_devices(whole, tmp_path, devices):
+  run(tmp_path, "--config.train.steps=4")
+  status = tiny_run.train(tmp_path, BATCH, f"--config.parallel.devices={devices}")
+  assert status == 0
+  assert_near(tmp_path, whole)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_stops_both(pair, tmp_path):
+  port = free_port()
+  both = [
+    start(tmp_path, index, port, "--config.train.steps=2000")
+    for index in (0, 1)
+  ]
+  wait_for_checkpoint(tmp_path, both)
+  both[1].send_signal(signal.SIGTERM)
+  said = [process.communicate(timeout=200)[0] for process in both]
+  assert [p.returncode for p in both] == [128 + signal.SIGTERM] * 2, said
+  assert "saved; the same command continues" in said[0]
+  assert tiny_run.steps(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_others_and_the_run_goes_on(pair, tmp_path):
+  port = free_port()
+  both = [
+    start(tmp_path, index, port, "--config.train.steps=2000")
+    for index in (0, 1)
+  ]
+  wait_for_checkpoint(tmp_path, both)
+  both[1].kill()
+  began = time.monotonic()
+  said, _ = both[0].communicate(timeout=DEAD_WITHIN_S)
+  assert both[0].returncode not in (0, None)
+  print(f"ended after {time.monotonic() - began:.0f} s: {said[-500:]}")
+  both[1].communicate()
+  assert tiny_run.steps(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_missing_host_is_an_error(tmp_path):
+  process = start(tmp_path, 0, free_port(), "--host_timeout=5")
+  said, _ = process.communicate(timeout=60)
+  assert process.returncode == 2, said
+  assert "not all hosts came within 5 s" in said
+
+
+def wait_for_checkpoint(workdir, processes):
+  deadline = time.monotonic() + 300
+  while not tiny_run.steps(workdir):
+    assert all(process.poll() is None for process in processes), [
+      process.communicate()[0] for process in processes
+    ]
+    assert time.monotonic() < deadline
+    time.sleep(0.5)
