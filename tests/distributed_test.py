@@ -104,7 +104,9 @@ def test_one_of_them_speaks_and_writes(pair):
 @pytest.mark.parametrize("devices", [1, 4])
 def test_restored_on_fewer_devices(whole, tmp_path, devices):
   run(tmp_path, "--config.train.steps=4")
-  status = tiny_run.train(tmp_path, BATCH, f"--config.parallel.devices={devices}")
+  status = tiny_run.train(
+    tmp_path, BATCH, f"--config.parallel.devices={devices}"
+  )
   assert status == 0
   assert_near(tmp_path, whole)
 
