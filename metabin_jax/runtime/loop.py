@@ -155,7 +155,7 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
         if writer is not None:
           writer.write(done, shown | rho_summary(state.balance))
       if bar is not None:
-        bar.update(done, _count_images(item) * parts.plan.part.count, shown)
+        bar.update(done, _count_images(item) * distributed.part().count, shown)
       if (
         done % parts.horizon.checkpoint_steps == 0
         or done == total

@@ -69,6 +69,7 @@ class Runner:
   Attributes:
     kind: "jit", "shard_map" or "pmap".
     devices: that share each batch, in the order of its rows.
+    moments: "global" or "device".
   """
 
   def __init__(
@@ -97,6 +98,7 @@ class Runner:
     if kind == "jit" and moments != "global":
       raise ValueError("the runner 'jit' sees whole batches only.")
     self.kind = kind
+    self.moments = moments
     self.devices = tuple(
       jax.local_devices()[:1] if devices is None else devices
     )

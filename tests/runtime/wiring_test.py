@@ -18,6 +18,7 @@ import pytest
 
 from metabin_jax import default_config, models
 from metabin_jax.data import batches
+from metabin_jax.data.batches import Part
 from metabin_jax.data.records import DataSet, Fold, Record
 from metabin_jax.evaluation import evaluate
 from metabin_jax.evaluation.settings import Settings
@@ -186,6 +187,8 @@ def effects(seen):
     look.jitter,
     look.erasing_prob,
   )
+  runner = seen.parts.runner
+  found["runner"] = (runner.kind, len(runner.devices), runner.moments)
   return found
 
 
@@ -268,6 +271,8 @@ DEFAULT = {
   "balanced": False,
   "shuffled": False,
   "augmentation": (0.5, 10, False, 0.0),
+  "part": Part(0, 1),
+  "runner": ("jit", 1, "global"),
 }
 COMPUTED = ("lr", "beta", "params", "rho", "base rho")  # in float32
 FIXED = (0.02,) * 3
@@ -282,6 +287,9 @@ CASES = [
   ("meta.second_order_by", "forward", {"second order by": "forward"}),
   ("meta.num_mtrain", 2, {"num_mtrain": 2}),
   ("meta.first_base_updates", 4, {"first_base_updates": 4}),
+  ("parallel.runner", "pmap", {"runner": ("pmap", 1, "global")}),
+  ("parallel.devices", 4, {"runner": ("jit", 4, "global")}),
+  ("parallel.devices", 0, {"runner": ("jit", 8, "global")}),
   ("loss.base", ("ce",), {"base names": ("ce",)}),
   ("loss.mtrain", ("scatter",), {"mtrain names": ("scatter",)}),
   ("loss.mtest", ("ce", "shuffle"), {"mtest names": ("ce", "shuffle")}),
@@ -350,7 +358,7 @@ def test_one_key(build, key, value, changed):
 
 def test_every_key_of_the_steps_has_a_case():
   config = default_config.get_config()
-  sections = ("model", "loss", "optim", "meta")
+  sections = ("model", "loss", "optim", "meta", "parallel")
   keys = {
     f"{section}.{name}"
     for section in sections
@@ -359,11 +367,18 @@ def test_every_key_of_the_steps_has_a_case():
   } | {f"loss.weights.{name}" for name in config.loss.weights}
   covered = {key for key, _, _ in CASES if key.split(".")[0] in sections}
   # Tests of their own: only method "joint" has the first two, only "mldg" the
-  # next two (mldg_wiring_test.py), and the last is read before anything is
-  # bound (plugins_test.py).
+  # next two (mldg_wiring_test.py), the next needs another runner, and the last
+  # is read before anything is bound (plugins_test.py).
   alone = {"optim.joint_rho", "optim.classifier_only_epochs"}
-  alone |= {"meta.combined", "meta.base_step"}
+  alone |= {"meta.combined", "meta.base_step", "parallel.batch_moments"}
   assert covered | alone | {"model.plugins"} == keys
+
+
+def test_device_moments(build):
+  changes = {"parallel.runner": "shard_map", "parallel.devices": 2}
+  seen = build(changes | {"parallel.batch_moments": "device"})
+  want = DEFAULT | {"runner": ("shard_map", 2, "device")}
+  assert_effects(effects(seen), want)
 
 
 @pytest.mark.parametrize("scale", [True, False])
@@ -538,10 +553,22 @@ def asked_fixture(monkeypatch):
 def test_scoring(asked, changes, changed):
   settings, made = asked(changes)
   assert settings == Settings()._replace(**changed)
-  assert made == {"batch": 128, "flip": False}
+  assert made == {
+    "batch": 128,
+    "flip": False,
+    "devices": jax.local_devices()[:1],
+  }
 
 
 def test_embedding(asked):
-  settings, made = asked({"eval.batch_size": 9, "eval.flip": True})
+  settings, made = asked(
+    {"eval.batch_size": 9, "eval.flip": True, "parallel.devices": 3}
+  )
   assert settings == Settings(flip=True)
-  assert made == {"batch": 9, "flip": True}
+  assert made == {
+    "batch": 9,
+    "flip": True,
+    "devices": jax.local_devices()[:3],
+  }
+  _, made = asked({"parallel.devices": 0})
+  assert made["devices"] == jax.local_devices()
