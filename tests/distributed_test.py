@@ -95,7 +95,8 @@ def test_one_of_them_speaks_and_writes(pair):
   workdir, (first, second) = pair
   assert "done: 6 iterations" in first
   assert "rank-1" in first
-  assert second == ""
+  # The library between the processes cannot be told to be quiet.
+  assert not [line for line in second.splitlines() if "[Gloo]" not in line]
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   assert [json.loads(line)["step"] for line in lines] == [2, 4, 6]
 

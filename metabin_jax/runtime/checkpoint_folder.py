@@ -122,7 +122,9 @@ def _checkpointer() -> ocp.Checkpointer:
     barrier_sync_key_prefix=f"process{index}",
   )
   return ocp.Checkpointer(
-    ocp.CompositeCheckpointHandler(multiprocessing_options=options),
+    ocp.CompositeCheckpointHandler(
+      composite_options=ocp.CompositeOptions(multiprocessing_options=options)
+    ),
     multiprocessing_options=options,
   )
 
