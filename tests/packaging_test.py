@@ -52,7 +52,14 @@ ARROWS = {
   "data": (),
   "evaluation": ("models", "ops", "data.records"),
   "interop": ("models",),
-  "runtime": ("methods", "models", "evaluation", "data", "default_config"),
+  "runtime": (
+    "methods",
+    "models",
+    "ops",
+    "evaluation",
+    "data",
+    "default_config",
+  ),
   "report": ("runtime", "methods", "models", "evaluation", "data"),
   "repro": (
     "data",
