@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import sys
@@ -12,6 +13,7 @@ from absl import flags
 from ml_collections import config_dict, config_flags
 
 from metabin_jax.cli import data_options, host_options, outputs
+from metabin_jax.cli.main import USER_MISTAKE
 from metabin_jax.errors import UserError
 
 HELP = """usage: metabin train --config=FILE --workdir=DIR [options]
@@ -62,7 +64,9 @@ def run(argv: Sequence[str]) -> int:
     taking_part = distributed.Hosts(
       hosts.coordinator, hosts.num_hosts, hosts.host_index
     )
-    distributed.join(taking_part, timeout_s=hosts.timeout_s)
+    distributed.join(
+      taking_part, timeout_s=hosts.timeout_s, give_up=_leave_without_hosts
+    )
 
   def say(line: str) -> None:
     if distributed.is_writer():
@@ -223,6 +227,12 @@ def _explain(error: Exception) -> str:
     f"the flags or the --config file cannot be used: {text}; see "
     "`metabin train --help`, and metabin_jax/default_config.py for all keys."
   )
+
+
+def _leave_without_hosts(why: str) -> None:
+  """Ends the process at once: nothing has been written yet."""
+  print(f"metabin train: {why}", file=sys.stderr, flush=True)
+  os._exit(USER_MISTAKE)
 
 
 def _say(line: str) -> None:

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import ipaddress
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from metabin_jax.runtime.stopping import StopRequest
 JOIN_TIMEOUT_S = 300
 # A host that has not been heard of for so long is dead to the others.
 HEARTBEAT_TIMEOUT_S = 60
+# JAX aborts the process at its own limit: ours comes first.
+_LIBRARY_GRACE_S = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,24 +47,41 @@ class Hosts:
   index: int | None = None
 
 
-def join(hosts: Hosts, *, timeout_s: int = JOIN_TIMEOUT_S) -> None:
+def join(
+  hosts: Hosts,
+  *,
+  timeout_s: int = JOIN_TIMEOUT_S,
+  give_up: Callable[[str], None],
+) -> None:
   """Waits for all processes; to be called before JAX is first used.
 
   Args:
     hosts: who takes part.
     timeout_s: how long to wait for the others.
+    give_up: gets a sentence, from another thread, if they do not come; it ends
+      the process. An exception could not: JAX waits inside its library, which
+      aborts when its own time is up.
 
   Raises:
-    UserError: if there is nothing to find out about the hosts, or not all of
-      them came.
+    UserError: if there is nothing to find out about the hosts.
   """
   told = hosts.coordinator is not None
+  missing = threading.Timer(
+    timeout_s,
+    give_up,
+    [
+      f"not all hosts came within {timeout_s} s; start the same command on "
+      "each of them, with the same coordinator, which all of them must reach."
+    ],
+  )
+  missing.daemon = True
+  missing.start()
   try:
     jax.distributed.initialize(
       hosts.coordinator,
       hosts.count,
       hosts.index,
-      initialization_timeout=timeout_s,
+      initialization_timeout=timeout_s + _LIBRARY_GRACE_S,
       heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
       cluster_detection_method="deactivate" if told else None,
       # By default JAX listens to the whole network.
@@ -76,10 +96,11 @@ def join(hosts: Hosts, *, timeout_s: int = JOIN_TIMEOUT_S) -> None:
     ) from error
   except RuntimeError as error:
     raise UserError(
-      f"not all hosts came within {timeout_s} s "
-      f"({str(error).splitlines()[0]}); start the same command on each of "
-      "them, with the same --coordinator, which all of them must reach."
+      f"the hosts cannot be joined ({str(error).splitlines()[0]}); make sure "
+      "that all of them reach the coordinator, and that its port is free."
     ) from error
+  finally:
+    missing.cancel()
 
 
 def part() -> Part:

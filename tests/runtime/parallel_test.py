@@ -11,6 +11,7 @@ import pytest
 import tiny_run
 
 from metabin_jax import default_config
+from metabin_jax.data.batches import Part
 from metabin_jax.errors import UserError
 from metabin_jax.methods import joint, metabin, mldg, objectives
 from metabin_jax.runtime import parallel
@@ -22,6 +23,7 @@ import tiny
 STEPS = 5
 DEVICES = jax.devices()
 RATE = optax.constant_schedule(0.05)
+WHOLE = Part()
 # Rows of a person and of a domain lie on different devices.
 ORDER = np.random.default_rng(3).permutation(16)
 
@@ -86,13 +88,18 @@ def joint_step(norm):
   return state, lambda s, base, mtrain, mtest: train_step(s, base)
 
 
-def train(made, kind="jit", count=1, moments="global", steps=STEPS):
-  """State and metrics after some iterations."""
+def train(made, kind="jit", count=1, moments="global", steps=STEPS, part=WHOLE):
+  """State and metrics after some iterations, of which `part` is read here."""
   state, step = made
   runner = Runner(kind, DEVICES[:count], moments=moments)
   program, state = runner.compile(step), runner.place(state)
   for i in range(steps):
-    state, metrics = program(state, *map(runner.split, batches(i)))
+    mine = [
+      [np.split(rows, part.count)[part.index] for rows in batch]
+      for batch in batches(i)
+    ]
+    whole = [tiny.Batch(*runner.split(rows)) for rows in mine]
+    state, metrics = program(state, *whole)
   return jax.device_get((state, metrics))
 
 
