@@ -55,7 +55,7 @@ OVERRIDES := $(if $(STEPS),--config.train.steps=$(STEPS)) \
 # A file's tests stay together: they share what the file builds.
 SPREAD := --numprocesses=$(WORKERS) --dist=loadfile
 
-export TARGET RUNS PYTHON CHECK_TARGET
+export TARGET RUNS PYTHON CHECK_TARGET CHECK_COMPILED
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -75,6 +75,16 @@ except UserError as error:
   sys.exit(f"TARGET: {error}")
 endef
 
+# One program for each kind of step: a second would mean changing shapes.
+define CHECK_COMPILED
+import json, os, pathlib, sys
+for run in ("metabin", "bn"):
+  speed = pathlib.Path(os.environ["RUNS"], run, "speed.json")
+  # Runs that were finished before sessions were measured have none.
+  if speed.exists() and json.loads(speed.read_text())["late_programs"]:
+    sys.exit(f"{speed}: programs were compiled after the first iteration")
+endef
+
 # Training continues by itself where an earlier run was stopped. Its own tables
 # are left out: the last command prints them side by side.
 quickstart: $(BASE)
@@ -85,6 +95,7 @@ quickstart: $(BASE)
 	$(RUN) -m metabin_jax train \
 	  --config=configs/quickstart.py:$(BN_VARIANT) $(OVERRIDES) \
 	  --workdir="$$RUNS/bn" >/dev/null
+	@$(RUN) -c "$$CHECK_COMPILED"
 	@$(RUN) -m metabin_jax evaluate "$$RUNS/metabin" "$$RUNS/bn" \
 	  $${TARGET:+--add-target="$$TARGET"} --json="$$RUNS/scores.json"
 

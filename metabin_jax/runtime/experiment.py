@@ -26,6 +26,9 @@ from metabin_jax.methods import (
 from metabin_jax.methods.state import TrainState, create_state
 from metabin_jax.runtime import distributed, parallel, resolve
 
+# Names of the compiled programs.
+BASE_STEP, TRAIN_STEP = "base_step", "train_step"
+
 
 class Horizon(NamedTuple):
   """Lengths of a run, in iterations."""
@@ -140,7 +143,7 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
     horizon=horizon,
     runner=runner,
     state=runner.place(create_state(variables, tx_params, tx_balance)),
-    base_step=runner.compile(base_step),
+    base_step=runner.compile(base_step, BASE_STEP),
     train_step=_make_train_step(
       config,
       network,
@@ -253,7 +256,7 @@ def _make_train_step(
   config, network, base_step, tx_params, rate, tx_balance, epoch_steps, runner
 ):
   if config.method == "joint":
-    joint_step = runner.compile(joint.make_train_step(base_step))
+    joint_step = runner.compile(joint.make_train_step(base_step), TRAIN_STEP)
     return lambda state, iteration: joint_step(state, iteration.base[-1])
   if config.method == "mldg":
     meta_step = _make_mldg_step(
@@ -262,11 +265,13 @@ def _make_train_step(
   else:
     meta_step = _make_metabin_step(config, network, tx_balance, epoch_steps)
   if not config.meta.base_step:
-    alone = runner.compile(mldg.make_train_step(meta_step))
+    alone = runner.compile(mldg.make_train_step(meta_step), TRAIN_STEP)
     return lambda state, iteration: alone(
       state, iteration.mtrain, iteration.mtest
     )
-  step = runner.compile(metabin.make_train_step(base_step, meta_step))
+  step = runner.compile(
+    metabin.make_train_step(base_step, meta_step), TRAIN_STEP
+  )
   return lambda state, iteration: step(
     state, iteration.base[-1], iteration.mtrain, iteration.mtest
   )

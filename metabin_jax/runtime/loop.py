@@ -18,6 +18,7 @@ from metabin_jax.runtime import (
   experiment,
   finite,
   metric_writer,
+  pace,
   progress,
   resolve,
   run_folder,
@@ -135,7 +136,10 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
     )
     iterations = source.iterate(start, total)
     stack.callback(iterations.close)
-    for item in iterations:
+    measured = stack.enter_context(
+      pace.Pace((experiment.BASE_STEP, experiment.TRAIN_STEP))
+    )
+    for item in measured.fetch(iterations):
       base, mtrain, mtest = parts.runner.split(
         (item.base, item.mtrain, item.mtest)
       )
@@ -154,8 +158,10 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
         shown = watch.flush(state)
         if writer is not None:
           writer.write(done, shown | rho_summary(state.balance))
+      images = _count_images(item) * distributed.part().count
+      measured.done(images)
       if bar is not None:
-        bar.update(done, _count_images(item) * distributed.part().count, shown)
+        bar.update(done, images, shown)
       if (
         done % parts.horizon.checkpoint_steps == 0
         or done == total
@@ -166,6 +172,10 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
         _save(store, done, state, description)
       if stopping_now:
         break
+  report = measured.report()
+  say(pace.describe(report))
+  if speaks:
+    run_folder.save_speed(workdir, report)
   return Outcome(
     int(state.step), total, vote.signal_number, parts.network, state
   )

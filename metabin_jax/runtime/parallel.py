@@ -127,19 +127,25 @@ class Runner:
         "data.batch_size."
       )
 
-  def compile(self, step: Step) -> Step:
+  def compile(self, step: Step, name: str = "step") -> Step:
     """Makes a step run on all devices; the state passed in is consumed.
 
     Args:
       step: (state, batch, ...) -> (state, metrics), pure, of whole batches.
+      name: of the program, in profiles and for `pace.Pace`.
 
     Returns:
       The same for a state from `place` and batches from `split`; it compiles
       once for each shape.
     """
+
+    def named(state, *batches):
+      return step(state, *batches)
+
+    named.__name__ = named.__qualname__ = name
     if self.kind == "jit":
-      return jax.jit(step, donate_argnums=0, out_shardings=self._whole)
-    return functools.partial(self._run_mapped, {}, step)
+      return jax.jit(named, donate_argnums=0, out_shardings=self._whole)
+    return functools.partial(self._run_mapped, {}, named)
 
   def place(self, state: PyTree) -> PyTree:
     """Copies a state to every device."""

@@ -38,6 +38,7 @@ _MAY_CHANGE = (
   "parallel.devices",
 )
 _DESCRIPTION = "run.json"
+_SPEED = "speed.json"
 
 
 def describe(
@@ -97,6 +98,11 @@ def save_description(
   """Writes `run.json`, readable without any checkpoint library."""
   workdir.mkdir(parents=True, exist_ok=True)
   save_json(workdir / _DESCRIPTION, description)
+
+
+def save_speed(workdir: pathlib.Path, report: dict[str, Any]) -> None:
+  """Writes `speed.json`: the last session's `pace.Pace.report`."""
+  save_json(workdir / _SPEED, report)
 
 
 def load_description(workdir: pathlib.Path) -> dict[str, Any] | None:
