@@ -59,6 +59,9 @@ def get_config() -> config_dict.ConfigDict:
   # "float32" or "bfloat16": computation; parameters, moments and losses are
   # float32 in both.
   config.model.dtype = "float32"
+  # Blocks compute their forward pass again in the backward pass, in place of
+  # keeping it: the same numbers, less memory, more time.
+  config.model.remat = False
   # Python files, or importable modules, that register further norm arms and
   # backbones (WORKSPACE.md, "How to add"); files from the working directory.
   config.model.plugins = ()

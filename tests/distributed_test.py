@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
 import signal
 import socket
 import subprocess
@@ -34,13 +35,13 @@ def free_port() -> int:
     return probe.getsockname()[1]
 
 
-def spawn(*words):
-  """A process with four devices."""
+def spawn(*words, **variables):
+  """A process with four devices, and more in its environment."""
   flags = "--xla_force_host_platform_device_count=4"
   return subprocess.Popen(
     [sys.executable, *words],
     cwd=tiny_run.REPOSITORY,
-    env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+    env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | variables,
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
@@ -200,6 +201,26 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path):
   run(cut, steps)
   run(tmp_path / "never_cut", steps)
   tiny_run.assert_same_run(cut, tmp_path / "never_cut")
+
+
+@pytest.mark.slow
+def test_slurm_says_who_takes_part(tmp_path):
+  """Its variables, without Slurm; the coordinator is this machine."""
+  job = str(random.randrange(10_000))
+  both = []
+  for index in ("0", "1"):
+    slurm = {
+      "SLURM_JOB_ID": job,
+      "SLURM_STEP_NODELIST": "127.0.0.1",
+      "SLURM_NTASKS": "2",
+      "SLURM_PROCID": index,
+      "SLURM_LOCALID": index,
+    }
+    words = tiny_run.argv(tmp_path, BATCH, *length(1))
+    words += ["--config.parallel.devices=0", "--hosts=auto"]
+    both.append(spawn("-m", "metabin_jax", *words, **slurm))
+  said = finish(both)
+  assert "done: 1 iterations" in said[0]
 
 
 @pytest.mark.slow

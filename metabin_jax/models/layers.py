@@ -18,6 +18,20 @@ he_fan_out = nn.initializers.variance_scaling(
 )
 
 
+def rematerialized(block: type[nn.Module], wanted: bool) -> Any:
+  """A block's class, or one that keeps nothing but its input for the backward.
+
+  Args:
+    block: a module called as block(x, mode).
+    wanted: False returns `block` itself.
+
+  Returns:
+    A class with the same attributes, variables and numbers; its backward pass
+    computes the block's forward pass again.
+  """
+  return nn.remat(block, static_argnums=(2,)) if wanted else block
+
+
 class Conv(nn.Module):
   """Bias-free convolution with PyTorch's padding; computes in `dtype`."""
 

@@ -102,12 +102,14 @@ class MobileNetV2(nn.Module):
     width: channel multiplier, above 0; the paper's is 1.4.
     last_stride: stride of the sixth stage, 1 or 2.
     dtype: computation type.
+    remat: whether blocks compute their forward pass again in the backward.
   """
 
   norm: str = "bin"
   width: float = 1.0
   last_stride: int = 1
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @property
   def feature_dim(self) -> int:
@@ -127,6 +129,7 @@ class MobileNetV2(nn.Module):
     x = ConvNorm(
       channels(32), self.norm, site, 3, 2, dtype=self.dtype, name="layer1"
     )(x, mode)
+    make_block = layers.rematerialized(InvertedResidual, self.remat)
     for stage, (expansion, base, blocks, stride) in enumerate(STAGES, 1):
       if stage == LAST_STRIDED:
         stride = self.last_stride
@@ -134,7 +137,7 @@ class MobileNetV2(nn.Module):
         site = site._replace(
           stage=stage, block=block, last_block=block == blocks - 1
         )
-        x = InvertedResidual(
+        x = make_block(
           channels(base),
           self.norm,
           expansion,

@@ -185,12 +185,14 @@ class OSNet(nn.Module):
     width: channel multiplier, 0.25 or above; channels are truncated.
     last_stride: 1; the network has no other.
     dtype: computation type of all but the head.
+    remat: whether blocks compute their forward pass again in the backward.
   """
 
   norm: str = "bin"
   width: float = 1.0
   last_stride: int = 1
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @property
   def feature_dim(self) -> int:
@@ -218,10 +220,11 @@ class OSNet(nn.Module):
     )
     # Padded by 1 on each side, as PyTorch does; SAME would pad the end only.
     x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    make_block = layers.rematerialized(Block, self.remat)
     for stage, features in enumerate(stages, 1):
       site = site._replace(stage=stage)
       for block in range(BLOCKS):
-        x = Block(
+        x = make_block(
           features,
           self.norm,
           site._replace(block=block, last_block=block == BLOCKS - 1),

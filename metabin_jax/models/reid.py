@@ -79,6 +79,7 @@ def create(
   width: float = 1.0,
   last_stride: int = 1,
   dtype: Any = jnp.float32,
+  remat: bool = False,
 ) -> ReIDNetwork:
   """Creates a network by name.
 
@@ -92,13 +93,16 @@ def create(
     last_stride: stride of the backbone's last down-sampling stage; 1, as re-ID
       networks use it, or 2, as for ImageNet.
     dtype: computation type.
+    remat: whether the blocks of the backbone compute their forward pass again
+      in the backward pass, in place of keeping it: the same numbers with less
+      kept between the two, for more arithmetic.
 
   Returns:
     The module; `init_variables` makes its three trees.
 
   Raises:
-    ValueError: for an unknown backbone or norm, another last stride, or no
-      classes.
+    ValueError: for an unknown backbone or norm, another last stride, no
+      classes, or `remat` for a backbone that has no such attribute.
   """
   registry.check_norm(norm)
   if num_classes < 1:
@@ -108,6 +112,12 @@ def create(
   body = registry.make_backbone(
     backbone, norm=norm, width=width, last_stride=last_stride, dtype=dtype
   )
+  if remat:
+    if not hasattr(body, "remat"):
+      raise ValueError(
+        f"backbone {backbone!r} has no attribute remat; set remat to False."
+      )
+    body = body.clone(remat=True)
   return ReIDNetwork(backbone=body, num_classes=num_classes, dtype=dtype)
 
 

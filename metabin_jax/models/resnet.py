@@ -86,6 +86,7 @@ class ResNet(nn.Module):
     width: multiplier of the 64 base channels, above 0.
     last_stride: stride of the fourth stage, 1 or 2.
     dtype: computation type.
+    remat: whether blocks compute their forward pass again in the backward.
   """
 
   depth: int = 50
@@ -93,6 +94,7 @@ class ResNet(nn.Module):
   width: float = 1.0
   last_stride: int = 1
   dtype: Any = jnp.float32
+  remat: bool = False
 
   @property
   def feature_dim(self) -> int:
@@ -113,12 +115,13 @@ class ResNet(nn.Module):
     x = jax.nn.relu(registry.norm_at(self.norm, site, "bn1")(x, mode))
     # Padded by 1 on each side, as PyTorch does; SAME would pad the end only.
     x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    make_block = layers.rematerialized(Block, self.remat)
     strides = (*STRIDES, self.last_stride)
     for stage, (count, stride) in enumerate(
       zip(blocks, strides, strict=True), 1
     ):
       for block in range(count):
-        x = Block(
+        x = make_block(
           planes * 2 ** (stage - 1),
           self.norm,
           stride if block == 0 else 1,

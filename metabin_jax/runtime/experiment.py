@@ -65,6 +65,7 @@ def create_network(config: Any, num_classes: int) -> models.ReIDNetwork:
     width=config.model.width,
     last_stride=config.model.last_stride,
     dtype=jnp.dtype(config.model.dtype).type,
+    remat=config.model.remat,
   )
 
 

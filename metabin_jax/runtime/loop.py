@@ -97,6 +97,9 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
   if written is not None:
     run_folder.check_same_run(written, description, workdir)
   parts = experiment.create_experiment(config, records)
+  used, there = len(parts.runner.devices), jax.device_count()
+  if used < there:
+    say(f"using {used} of {there} devices; parallel.devices=0 takes all")
   state, total = parts.state, parts.horizon.total_steps
   found = store.restore(state)
   if found is not None:

@@ -106,14 +106,14 @@ class Pace:
       "waiting_share": self._waited_s / seconds if timed else None,
     }
 
-  def _hear(self, event: str, seconds: float, **details: Any) -> None:
+  def _hear(self, event: str, duration_secs: float, **details: Any) -> None:
     name = str(details.get("fun_name", ""))
     name = name.removeprefix("jit(").removesuffix(")")
     if name == _PMAP_NAME:
       name = "pmap"
     if event == _COMPILED and name in self.names:
       self._programs[name] += 1
-      self._compile_s += seconds
+      self._compile_s += duration_secs
 
 
 def describe(report: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ _MAY_CHANGE = (
   "data.prefetch",
   "data.cache",
   "data.cache_dir",
+  "model.remat",
   "parallel.runner",
   "parallel.devices",
 )

@@ -127,3 +127,29 @@ def test_which_arms_have_rho(norm):
     return
   with pytest.raises(ValueError, match="the network has no rho; use norm"):
     meta(state, MTRAIN_BATCH, MTEST_BATCH)
+
+
+def count(step, primitive, *args):
+  """Equations of a primitive in a step, at any depth."""
+
+  def walk(jaxpr):
+    found = 0
+    for equation in jaxpr.eqns:
+      found += equation.primitive.name == primitive
+      inner = jax.tree.leaves(
+        equation.params, is_leaf=lambda value: hasattr(value, "eqns")
+      )
+      found += sum(walk(value) for value in inner if hasattr(value, "eqns"))
+    return found
+
+  return walk(jax.make_jaxpr(step)(*args))
+
+
+def test_meta_passes_have_no_gradients_of_weights():
+  state, base, meta = make_steps()
+  name = "conv_general_dilated"
+  # Two layers, forward; and the gradient of what lies between them.
+  meta_pass = 2 + 1
+  assert count(meta, name, state, MTRAIN_BATCH, MTEST_BATCH) == 2 * meta_pass
+  weights = 2
+  assert count(base, name, state, BASE_BATCH) == meta_pass + weights
