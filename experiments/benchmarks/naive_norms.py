@@ -1,7 +1,7 @@
 """MetaBIN's layer as the textbook writes it, to measure ours against.
 
-Importing registers the norm arm `bin_naive`: batch norm and instance norm each
-by itself, with their own passes over the map, then the mixture; derivatives as
+`register` adds it as the norm arm `bin_naive`: batch norm and instance norm
+each by itself, with their own passes over the map, then the mixture; derivatives as
 autodiff makes them, nothing recomputed. Parameters and numbers are those of
 `bin`.
 """
@@ -16,6 +16,11 @@ from metabin_jax.models import registry
 from metabin_jax.models.norms import variables
 from metabin_jax.ops.moments import Moments, update_running
 from metabin_jax.ops.normalization import EPSILON
+
+
+def register() -> None:
+  """Makes `bin_naive` known."""
+  registry.register_norm("bin_naive", NaiveBatchInstanceNorm, balanced=True)
 
 
 class NaiveBatchInstanceNorm(nn.Module):
@@ -53,6 +58,3 @@ def _normalize(x, mean, var, scale, bias):
 def _row(v):
   """[C] as [1, 1, 1, C]; maps stay."""
   return v.reshape(1, 1, 1, -1) if v.ndim == 1 else v
-
-
-registry.register_norm("bin_naive", NaiveBatchInstanceNorm, balanced=True)

@@ -30,7 +30,7 @@ import time
 import ceilings
 import jax
 import jax.numpy as jnp
-import naive_norms  # noqa: F401  registers bin_naive
+import naive_norms
 import numpy as np
 import optax
 
@@ -96,6 +96,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
   cases = itertools.product(
     args.networks.split(","), args.norms.split(","), args.dtypes.split(",")
   )
+  naive_norms.register()
   rows, calls = [], []
   for network, norm, dtype in cases:
     backbone, _, width = network.partition(":")

@@ -97,9 +97,6 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
   if written is not None:
     run_folder.check_same_run(written, description, workdir)
   parts = experiment.create_experiment(config, records)
-  used, there = len(parts.runner.devices), jax.device_count()
-  if used < there:
-    say(f"using {used} of {there} devices; parallel.devices=0 takes all")
   state, total = parts.state, parts.horizon.total_steps
   found = store.restore(state)
   if found is not None:
@@ -111,6 +108,9 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
     return Outcome(start, total, None, parts.network, state)
   if found is not None:
     say(f"continuing at iteration {start} of {total}")
+  used, there = len(parts.runner.devices), jax.device_count()
+  if used < there:
+    say(f"using {used} of {there} devices; parallel.devices=0 takes all")
   if distributed.is_writer():
     run_folder.save_description(workdir, description)
 

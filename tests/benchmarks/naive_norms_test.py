@@ -13,13 +13,21 @@ import pytest
 import tiny_run
 
 from metabin_jax.methods import joint, metabin
+from metabin_jax.models import registry
 
 for folder in ("experiments/benchmarks", "tests/methods"):
   sys.path.append(str(tiny_run.REPOSITORY / folder))
-importlib.import_module("naive_norms")  # registers bin_naive
+naive_norms = importlib.import_module("naive_norms")
 tiny = importlib.import_module("tiny")
 
 RATE = optax.constant_schedule(0.05)
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+  registry.norms()  # loads our own arms, which must outlive the copy
+  monkeypatch.setattr(registry, "_norms", dict(registry._norms))
+  naive_norms.register()
 
 
 def base_step(norm):

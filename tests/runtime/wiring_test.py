@@ -198,6 +198,7 @@ def network(
   width=1.4,
   last_stride=1,
   dtype=np.float32,
+  remat=False,
   **more,
 ):
   return {
@@ -206,6 +207,7 @@ def network(
     "width": width,
     "last_stride": last_stride,
     "dtype": dtype,
+    "remat": remat,
     **more,
   }
 
@@ -334,6 +336,7 @@ CASES = [
       ("width", 0.5, {"width": 0.5}),
       ("last_stride", 2, {"last_stride": 2}),
       ("dtype", "bfloat16", {"dtype": jnp.dtype("bfloat16").type}),
+      ("remat", True, {"remat": True}),
     )
   ),
 ]
