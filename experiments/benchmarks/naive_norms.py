@@ -1,9 +1,9 @@
 """MetaBIN's layer as the textbook writes it, to measure ours against.
 
 `register` adds it as the norm arm `bin_naive`: batch norm and instance norm
-each by itself, with their own passes over the map, then the mixture; derivatives as
-autodiff makes them, nothing recomputed. Parameters and numbers are those of
-`bin`.
+each by itself, with their own passes over the map, then the mixture;
+derivatives as autodiff makes them, nothing recomputed. Parameters and numbers
+are those of `bin`.
 """
 
 from __future__ import annotations
