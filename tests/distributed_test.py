@@ -204,6 +204,32 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("broken", ["source", "save"])
+def test_an_error_on_one_host_ends_all(broken, tmp_path):
+  """A wrong path on host 1; a folder that host 0 cannot save to."""
+  port, workdir = free_port(), tmp_path / "run"
+  both = [start(workdir, index, port, *length(2000)) for index in (0,)]
+  option = "--config.data.pad_px=2"  # as it is
+  if broken == "source":
+    option = "--config.data.sources=('manifest:/not/there.csv',)"
+  both.append(start(workdir, 1, port, *length(2000), option))
+  culprit, other = both
+  if broken == "source":
+    culprit, other = other, culprit
+  else:
+    wait_for_checkpoint(workdir, both)
+    # A file in its place: even the superuser cannot save there.
+    checkpoints = workdir / "checkpoints"
+    checkpoints.rename(tmp_path / "aside")
+    checkpoints.write_text("in the way")
+  said, _ = culprit.communicate(timeout=DEAD_WITHIN_S)
+  assert culprit.returncode == 2, said
+  assert "metabin train: this host leaves" in said
+  said, _ = other.communicate(timeout=DEAD_WITHIN_S)
+  assert other.returncode not in (0, None), said
+
+
+@pytest.mark.slow
 def test_slurm_says_who_takes_part(tmp_path):
   """Its variables, without Slurm; the coordinator is this machine."""
   job = str(random.randrange(10_000))

@@ -9,6 +9,7 @@ from absl import flags
 from metabin_jax.errors import UserError
 
 _DEFAULT_TIMEOUT_S = 300
+_LONGEST_TIMEOUT_S = 24 * 3600
 
 
 class Request(NamedTuple):
@@ -48,6 +49,11 @@ def read(values: flags.FlagValues) -> Request | None:
     return None
   timeout_s = _number("host_timeout", given["host_timeout"], 1)
   timeout_s = _DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
+  if timeout_s > _LONGEST_TIMEOUT_S:
+    raise UserError(
+      f"--host_timeout is {timeout_s}; a day ({_LONGEST_TIMEOUT_S}) is the "
+      "longest."
+    )
   index = _number("host_index", given["host_index"], 0)
   coordinator = given["coordinator"]
   if given["hosts"] == "auto":

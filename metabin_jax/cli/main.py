@@ -57,29 +57,35 @@ def call(command: str, argv: Sequence[str]) -> int:
   module = importlib.import_module(COMMANDS[command][0])
   try:
     return module.run(list(argv))
-  except UserError as error:
-    print(f"metabin {command}: {error}", file=sys.stderr)
-    return USER_MISTAKE
-  except OSError as error:
+  except (Exception, KeyboardInterrupt) as error:
+    status = explain(command, error)
+    if status is None:
+      raise
+    return status
+
+
+def explain(command: str, error: BaseException) -> int | None:
+  """Prints a sentence on an error; returns the exit status, None for a bug."""
+  if isinstance(error, UserError):
+    text, status = str(error), USER_MISTAKE
+  elif isinstance(error, OSError):
     place = f"{error.filename}: " if error.filename else ""
-    reason = error.strerror or str(error)
-    print(
-      f"metabin {command}: {place}{reason}; check the path, its permissions "
-      "and the space left, and run the command again.",
-      file=sys.stderr,
+    text = (
+      f"{place}{error.strerror or error}; check the path, its permissions and "
+      "the space left, and run the command again."
     )
-    return USER_MISTAKE
-  except KeyboardInterrupt:
-    print(f"metabin {command}: interrupted", file=sys.stderr)
-    return INTERRUPTED
-  except RuntimeError as error:
+    status = USER_MISTAKE
+  elif isinstance(error, KeyboardInterrupt):
+    text, status = "interrupted", INTERRUPTED
+  else:
     # Late import: its module needs JAX, which mistakes in flags do not.
     from metabin_jax.runtime.finite import NonFiniteError
 
     if not isinstance(error, NonFiniteError):
-      raise
-    print(f"metabin {command}: {error}", file=sys.stderr)
-    return FAILED
+      return None
+    text, status = str(error), FAILED
+  print(f"metabin {command}: {text}", file=sys.stderr)
+  return status
 
 
 def _usage() -> str:

@@ -8,12 +8,13 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 from ml_collections import config_dict, config_flags
 
 from metabin_jax.cli import data_options, host_options, outputs
-from metabin_jax.cli.main import USER_MISTAKE
+from metabin_jax.cli.main import FAILED, USER_MISTAKE, explain
 from metabin_jax.errors import UserError
 
 HELP = """usage: metabin train --config=FILE --workdir=DIR [options]
@@ -46,7 +47,41 @@ def run(argv: Sequence[str]) -> int:
     print(HELP)
     return 0
   config, workdir, json_file, allowed, hosts = _parse(argv)
+  if hosts is None:
+    return _train(config, workdir, json_file, allowed)
   # Late imports: help and mistakes in flags should not wait for JAX.
+  from metabin_jax.runtime import distributed
+
+  distributed.join(
+    distributed.Hosts(hosts.coordinator, hosts.num_hosts, hosts.host_index),
+    timeout_s=hosts.timeout_s,
+    give_up=_leave_without_hosts,
+  )
+  try:
+    return _train(config, workdir, json_file, allowed)
+  # Whatever it is: a process that waits at its exit for the others, which wait
+  # for it elsewhere, would hang with them.
+  except BaseException as error:
+    status = explain("train", error)
+    if status is None:
+      traceback.print_exc()
+      status = FAILED
+    print(
+      "metabin train: this host leaves; the others end when they notice, and "
+      "the same command on all of them continues.",
+      file=sys.stderr,
+    )
+    _leave(status)
+    raise  # not reached
+
+
+def _train(
+  config: Any,
+  workdir: pathlib.Path,
+  json_file: pathlib.Path | None,
+  allowed: dict[str, bool],
+) -> int:
+  """The command behind its flags; returns the exit status."""
   from metabin_jax.cli import provenance
   from metabin_jax.data import checks, readers
   from metabin_jax.evaluation import settings
@@ -59,14 +94,6 @@ def run(argv: Sequence[str]) -> int:
     run_folder,
     scoring,
   )
-
-  if hosts is not None:
-    taking_part = distributed.Hosts(
-      hosts.coordinator, hosts.num_hosts, hosts.host_index
-    )
-    distributed.join(
-      taking_part, timeout_s=hosts.timeout_s, give_up=_leave_without_hosts
-    )
 
   def say(line: str) -> None:
     if distributed.is_writer():
@@ -83,6 +110,15 @@ def run(argv: Sequence[str]) -> int:
   targets = [readers.open_dataset(spec) for spec in config.data.targets]
   folds = checks.check_targets(
     sources, targets, cross_camera=config.eval.cross_camera
+  )
+  distributed.check_equal(
+    {
+      "their target images": [
+        (target.name, [(len(f.query), len(f.gallery)) for f in target.folds])
+        for target in targets
+      ]
+    },
+    "give all of them the same data sets.",
   )
   say(
     f"{report.num_images} images of {report.num_pids} persons in "
@@ -129,7 +165,7 @@ def run(argv: Sequence[str]) -> int:
     # Without targets there is nothing to write: earlier scores stay.
     outputs.save_scores(
       rows,
-      [workdir / "result.json", *([json_file] * bool(json_file))],
+      [workdir / "result.json", *([json_file] if json_file else [])],
       provenance.to_json(context),
     )
   elif json_file and not rows:
@@ -231,8 +267,15 @@ def _explain(error: Exception) -> str:
 
 def _leave_without_hosts(why: str) -> None:
   """Ends the process at once: nothing has been written yet."""
-  print(f"metabin train: {why}", file=sys.stderr, flush=True)
-  os._exit(USER_MISTAKE)
+  print(f"metabin train: {why}", file=sys.stderr)
+  _leave(USER_MISTAKE)
+
+
+def _leave(status: int) -> None:
+  """Ends the process without JAX's word of farewell to the other hosts."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(status)
 
 
 def _say(line: str) -> None:

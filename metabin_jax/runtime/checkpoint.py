@@ -132,6 +132,14 @@ class CheckpointStore:
     self._damaged.discard(step)
     self._delete_old(step)
 
+  def tidy(self) -> None:
+    """Finishes what a kill has cut in the middle of replacing a checkpoint.
+
+    `restore` does it too; of several processes one does it before.
+    """
+    if self.directory.is_dir():
+      self._finish_replacing()
+
   def restore(self, abstract_state: Any) -> Restored | None:
     """Restores the newest good checkpoint.
 
@@ -147,8 +155,7 @@ class CheckpointStore:
       UserError: if every checkpoint is damaged, or the checkpoint belongs to
         another model (names, shapes or dtypes differ).
     """
-    if self.directory.is_dir():
-      self._finish_replacing()
+    self.tidy()
     found = self._newest_good()
     if found is None:
       return None

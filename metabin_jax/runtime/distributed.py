@@ -11,7 +11,9 @@ import dataclasses
 import hashlib
 import ipaddress
 import signal
+import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,8 +65,14 @@ def join(
       aborts when its own time is up.
 
   Raises:
-    UserError: if there is nothing to find out about the hosts.
+    UserError: if there is nothing to find out about the hosts, the port is
+      taken, or they have different numbers of devices.
   """
+  if hosts.coordinator is not None and hosts.index == 0:
+    # JAX may crash on a port in use.
+    _check_port(hosts.coordinator)
+  # Its handler would swallow SIGTERM wherever ours is not installed.
+  jax.config.update("jax_enable_preemption_service", False)
   told = hosts.coordinator is not None
   missing = threading.Timer(
     timeout_s,
@@ -89,6 +97,9 @@ def join(
         hosts.coordinator if _is_loopback(hosts.coordinator) else None
       ),
     )
+    # Now, while all are here: JAX gives the hosts two minutes between the
+    # first and the last to ask for devices.
+    devices = jax.devices()
   except ValueError as error:
     raise UserError(
       f"the environment does not say which hosts take part ({error}); give "
@@ -101,6 +112,12 @@ def join(
     ) from error
   finally:
     missing.cancel()
+  counts = Counter(device.process_index for device in devices)
+  if len(set(counts.values())) > 1:
+    raise UserError(
+      f"the hosts have {[counts[host] for host in sorted(counts)]} devices; "
+      "give each the same number."
+    )
 
 
 def part() -> Part:
@@ -151,15 +168,27 @@ def embed_shares(
   Returns:
     [len(paths), D] on every process, in the order of `paths`.
   """
-  count = jax.process_count()
-  if count == 1:
+  if jax.process_count() == 1:
     return embed(paths)
-  size = -(-len(paths) // count)
-  mine = list(paths)[jax.process_index() * size :][:size]
-  # Rows of padding repeat an image; they are cut off at the end.
-  rows = embed(mine + [paths[0]] * (size - len(mine)))
+  rows = embed(share(paths, part()))
   every = multihost_utils.process_allgather(rows, tiled=True)
   return np.asarray(every)[: len(paths)]
+
+
+def share(paths: Sequence[str], part: Part) -> list[str]:
+  """One process's share, as long as every other's.
+
+  Args:
+    paths: all of them, at least one.
+    part: which share.
+
+  Returns:
+    Consecutive paths. The shares of all processes one behind the other begin
+    with `paths`; behind them the first path is repeated.
+  """
+  size = -(-len(paths) // part.count)
+  mine = list(paths)[part.index * size :][:size]
+  return mine + [paths[0]] * (size - len(mine))
 
 
 class StopVote:
@@ -208,6 +237,19 @@ class StopVote:
 
   def _cast(self, ask):
     return ask(self._stop.signal_number is not None)
+
+
+def _check_port(coordinator: str) -> None:
+  host, _, port = coordinator.rpartition(":")
+  # As JAX does: on all interfaces, unless the address is a loopback one.
+  address = host.strip("[]") if _is_loopback(coordinator) else ""
+  try:
+    socket.create_server((address, int(port))).close()
+  except OSError as error:
+    raise UserError(
+      f"port {port} of the coordinator cannot be used on this host "
+      f"({error.strerror}); choose a free one for all hosts."
+    ) from error
 
 
 def _is_loopback(coordinator: str | None) -> bool:

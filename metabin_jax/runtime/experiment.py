@@ -84,8 +84,7 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
   """
   runner = parallel.from_config(config.parallel)
   plan = create_plan(config, records)
-  for rows, what in count_rows(plan):
-    runner.check_rows(rows, what)
+  runner.check_rows(count_rows(plan))
   pool = plan.pool
   epoch_steps = config.train.steps_per_epoch or _count_epoch(config, pool)
   horizon = Horizon(

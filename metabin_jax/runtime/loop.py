@@ -84,10 +84,18 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
     experiment.fingerprint(records),
     sources,
   )
+  if distributed.is_writer():
+    store.tidy()
+  distributed.wait("tidied")
   distributed.check_equal(
     {
+      "their versions": description["versions"],
       "their configuration": description["config"],
-      "their training images or labels": description["data_sha256"],
+      "their plug-ins": description["plugins"],
+      "their training labels": description["data_sha256"],
+      "the names of their training images": [
+        pathlib.PurePath(record.path).name for record in records
+      ],
       "the checkpoints that they see": store.steps(),
     },
     "start the same command on all, with one --workdir that all can reach.",
@@ -99,6 +107,10 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
   parts = experiment.create_experiment(config, records)
   state, total = parts.state, parts.horizon.total_steps
   found = store.restore(state)
+  distributed.check_equal(
+    {"the checkpoint that they can read": found and found.step},
+    "make sure that all of them can read the workdir.",
+  )
   if found is not None:
     run_folder.check_same_run(found.metadata, description, workdir)
     state = parts.runner.place(found.state)
@@ -162,7 +174,7 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
         if writer is not None:
           writer.write(done, shown | rho_summary(state.balance))
       images = _count_images(item) * distributed.part().count
-      measured.done(images)
+      measured.dispatched(images, metrics)
       if bar is not None:
         bar.update(done, images, shown)
       if (
@@ -175,6 +187,8 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
         _save(store, done, state, description)
       if stopping_now:
         break
+  # A signal that came after the last vote.
+  vote.now()
   report = measured.report()
   say(pace.describe(report))
   if speaks:

@@ -1,7 +1,7 @@
 """How fast a session of training goes, and what holds it up.
 
 Counts the programs that are compiled, the images that are seen and the time
-that the loop waits for them. Nothing here touches the numbers of a run: two
+that the devices wait for them. Nothing here touches the numbers of a run: two
 runs that are bit-identical differ in it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import jax
@@ -45,19 +46,27 @@ class Pace:
     self._iterations = 0
     self._images = 0
     self._waited_s = 0.0
-    self._began = self._ended = clock()
+    self._began = clock()
+    # Of the newest iteration: when the devices were done with it.
+    self._pending: Future[float] | None = None
+    self._watcher = ThreadPoolExecutor(1, "metabin-pace")
 
   def __enter__(self) -> Pace:
     """Listens to JAX's word of each compilation."""
     jax.monitoring.register_event_duration_secs_listener(self._hear)
     return self
 
-  def __exit__(self, *unused: object) -> None:
-    """Listens no longer."""
+  def __exit__(self, kind: object, *unused: object) -> None:
+    """Listens no longer; without an error, waits for the last iteration."""
+    self._watcher.shutdown(wait=kind is None, cancel_futures=kind is not None)
     jax.monitoring.unregister_event_duration_listener(self._hear)
 
   def fetch(self, source: Iterable[Item]) -> Iterator[Item]:
-    """Passes items on, and takes the time that each is waited for."""
+    """Passes items on, and takes the time that the devices lack each.
+
+    A loop may well wait for an item while the devices still compute: what
+    counts begins when they are done with all they were given.
+    """
     items = iter(source)
     while True:
       asked = self._clock()
@@ -65,23 +74,26 @@ class Pace:
         item = next(items)
       except StopIteration:
         return
-      if self._first is not None:
-        self._waited_s += self._clock() - asked
+      came = self._clock()
+      if self._pending is not None and self._pending.done():
+        self._waited_s += max(0.0, came - max(asked, self._pending.result()))
       yield item
 
-  def done(self, images: int) -> None:
+  def dispatched(self, images: int, results: Any) -> None:
     """Ends an iteration; the clock runs from the end of the first.
 
     Args:
       images: that it has seen, on all hosts.
+      results: arrays that it computes.
     """
-    self._ended = self._clock()
     if self._first is None:
       # Compiling would hide all else.
-      self._first, self._began = self._programs.copy(), self._ended
-      return
-    self._iterations += 1
-    self._images += images
+      jax.block_until_ready(results)
+      self._first, self._began = self._programs.copy(), self._clock()
+    else:
+      self._iterations += 1
+      self._images += images
+    self._pending = self._watcher.submit(self._when_ready, results)
 
   def report(self) -> dict[str, Any]:
     """What was measured.
@@ -90,10 +102,12 @@ class Pace:
       `programs`: compiled, or read from the cache on disk, by name;
       `late_programs`: those of them after the first iteration, which should be
       0; `compile_s`: seconds for all of them; `iterations`: after the first;
-      `seconds`, `images_per_s` and `waiting_share` (of the time, for data, 0
-      to 1): of these iterations, None without any.
+      `seconds`, `images_per_s` and `waiting_share` (of the time, that the
+      devices had nothing to do for want of data, 0 to 1): of these iterations,
+      None without any.
     """
-    seconds = self._ended - self._began
+    ended = self._began if self._pending is None else self._pending.result()
+    seconds = ended - self._began
     timed = bool(self._iterations) and seconds > 0
     first = self._programs if self._first is None else self._first
     return {
@@ -105,6 +119,10 @@ class Pace:
       "images_per_s": self._images / seconds if timed else None,
       "waiting_share": self._waited_s / seconds if timed else None,
     }
+
+  def _when_ready(self, results: Any) -> float:
+    jax.block_until_ready(results)
+    return self._clock()
 
   def _hear(self, event: str, duration_secs: float, **details: Any) -> None:
     name = str(details.get("fun_name", ""))

@@ -13,6 +13,7 @@ so the numbers are those of one device up to the order of sums.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,23 +109,27 @@ class Runner:
     self._whole = NamedSharding(mesh, PartitionSpec())
     self._split = NamedSharding(mesh, PartitionSpec(self._axis))
 
-  def check_rows(self, rows: int, what: str) -> None:
-    """Refuses a batch that the devices cannot share equally.
+  def check_rows(self, batches: Sequence[tuple[int, str]]) -> None:
+    """Refuses batches that the devices cannot share equally.
 
     Args:
-      rows: images of the batch.
-      what: names the batch.
+      batches: images of each kind of batch, and its name.
 
     Raises:
       UserError: says which numbers would do.
     """
     count = len(self.devices)
-    if rows % count:
-      fitting = [n for n in range(1, count) if rows % n == 0]
+    common = math.gcd(*(rows for rows, _ in batches))
+    for rows, what in batches:
+      if rows % count == 0:
+        continue
+      most = max(n for n in range(1, count) if common % n == 0)
+      mend = f"set parallel.devices to {most}"
+      if jax.process_count() > 1:
+        mend = f"take hosts with {most} devices in all"
       raise UserError(
         f"{what} has {rows} images, which {count} devices cannot share "
-        f"equally; set parallel.devices to {fitting[-1]}, or change "
-        "data.batch_size."
+        f"equally; {mend}, or change data.batch_size."
       )
 
   def compile(self, step: Step, name: str = "step") -> Step:
@@ -148,7 +153,11 @@ class Runner:
     return functools.partial(self._run_mapped, {}, named)
 
   def place(self, state: PyTree) -> PyTree:
-    """Copies a state to every device."""
+    """Lays a state out on every device.
+
+    On one device the arrays are those of `state`, if they were there already:
+    a step of `compile` then consumes them.
+    """
     return jax.device_put(state, self._whole)
 
   def any_flag(self) -> Callable[[bool], jax.Array]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import os
 import subprocess
 import sys
@@ -59,6 +60,32 @@ def run_both(plan, stop=3):
     pipeline.TfSource(plan).iterate(0, stop),
     array_source.ArraySource(plan, workers=2).iterate(0, stop),
   )
+
+
+@pytest.mark.parametrize("loader", ["array", "tf"])
+def test_parts_of_hosts_make_up_the_batches_of_one(
+  request, loader, make_records
+):
+  """With every random change, as each image has draws of its own."""
+  if loader == "tf":
+    request.getfixturevalue("tf")
+  config = augment.AugmentConfig(pad_px=2, jitter=True, erasing_prob=0.5)
+  plan = make_plan(make_records(), augmentation=config)
+
+  def read(plan):
+    if loader == "tf":
+      return list(pipeline.TfSource(plan).iterate(1, 3))
+    return list(array_source.ArraySource(plan, workers=2).iterate(1, 3))
+
+  whole = read(plan)
+  shares = [
+    read(dataclasses.replace(plan, part=batches.Part(index, 2)))
+    for index in range(2)
+  ]
+  for want, *got in zip(whole, *shares, strict=True):
+    for batch, *halves in zip(parts(want), *map(parts, got), strict=True):
+      for rows, *of_hosts in zip(batch, *halves, strict=True):
+        np.testing.assert_array_equal(np.concatenate(of_hosts), rows)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,25 @@ def test_padding_changes_no_bit(trained, images):
   assert embed(mixed).tobytes() == whole[[4, 0, 8]].tobytes()
 
 
+@pytest.mark.parametrize("count", [3, 9])
+def test_several_devices_share_any_number_of_images(trained, images, count):
+  """Six images a batch on four devices: eight, and padding."""
+  devices = jax.devices()[:4]
+  got = extract.make_embedder(*trained, 6, devices=devices)(images[:count])
+  want = extract.make_embedder(*trained, 6)(images[:count])
+  np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_one_device_unless_told(trained, monkeypatch):
+  seen = []
+  put = jax.device_put
+  monkeypatch.setattr(
+    jax, "device_put", lambda *args: seen.append(args[1]) or put(*args)
+  )
+  extract.make_embedder(*trained, 6)
+  assert [s.device_set for s in seen] == [{jax.devices()[0]}]
+
+
 def test_batch_size_changes_rounding_at_most(trained, images):
   parts = {
     size: extract.make_embedder(*trained, size)(images) for size in (1, 7, 128)

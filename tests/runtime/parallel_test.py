@@ -10,10 +10,17 @@ import optax
 import pytest
 import tiny_run
 
-from metabin_jax import default_config
+from metabin_jax import default_config, models
 from metabin_jax.data.batches import Part
 from metabin_jax.errors import UserError
-from metabin_jax.methods import joint, metabin, mldg, objectives
+from metabin_jax.methods import (
+  classifier_only,
+  joint,
+  metabin,
+  mldg,
+  objectives,
+)
+from metabin_jax.ops import collectives, restitution_loss
 from metabin_jax.runtime import parallel
 from metabin_jax.runtime.parallel import RUNNERS, Runner
 
@@ -142,10 +149,12 @@ def test_metabin_on_eight_devices(kind, order):
   assert_near(got, want)
 
 
-@pytest.mark.parametrize("second_order", [False, True])
-def test_mldg_on_four_devices(second_order):
+@pytest.mark.parametrize(
+  ("second_order", "kind"), [(False, "pmap"), (True, "shard_map")]
+)
+def test_mldg_on_four_devices(second_order, kind):
   want = on_one_device("mldg", mldg_step, second_order)
-  got = train(mldg_step(second_order), "shard_map", 4)
+  got = train(mldg_step(second_order), kind, 4)
   assert_near(got, want)
 
 
@@ -153,6 +162,58 @@ def test_mldg_on_four_devices(second_order):
 def test_other_arms_under_a_map(norm):
   want = on_one_device("joint", joint_step, norm)
   assert_near(train(joint_step(norm), "shard_map", 4), want)
+
+
+def staged_step():
+  """Two iterations of the classifier alone, then all parameters."""
+  state, tx, _ = tiny.make_state("bn")
+  network = tiny.network("bn")
+  step = classifier_only.make_staged_step(
+    classifier_only.make_classifier_step(network, tiny.BASE, tx, RATE),
+    joint.make_base_step(network, tiny.BASE, tx, RATE),
+    2,
+  )
+  train_step = joint.make_train_step(step)
+  return state, lambda s, base, mtrain, mtest: train_step(s, base)
+
+
+def test_the_classifier_alone_under_a_map():
+  want = on_one_device("staged", staged_step)
+  assert_near(train(staged_step(), "shard_map", 4), want)
+
+
+def test_features_of_the_snr_loss_are_those_of_all_devices():
+  """The loss compares rows of persons whose images lie on several devices."""
+  random = np.random.default_rng(5)
+  batch = tiny.batch(1)
+  order = random.permutation(len(batch.pid))
+  tree = [
+    *(random.random((len(order), 4), np.float32) for _ in range(3)),
+    batch.pid[order],
+    batch.domain[order],
+  ]
+  objective = objectives.make_objective(("snr",))
+
+  def loss(rows):
+    given, restored, contaminated, pid, domain = rows
+    places = (restitution_loss.Pooled(given, restored, contaminated, 0.5),)
+    outputs = models.Outputs(given, given, given, places)
+    return objective(outputs, tiny.Batch(given, pid, domain))[0]
+
+  want = loss(tree)
+  assert want > 0.01
+  mesh = jax.sharding.Mesh(np.array(DEVICES[:4]), (collectives.BATCH,))
+  spec = jax.sharding.PartitionSpec
+  got = jax.jit(
+    jax.shard_map(
+      loss,
+      mesh=mesh,
+      in_specs=(spec(collectives.BATCH),),
+      out_specs=spec(),
+      check_vma=False,
+    )
+  )(tree)
+  np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
 def test_device_moments_differ_and_both_maps_agree():
@@ -202,13 +263,17 @@ def test_rows_lie_in_order():
 
 def test_batches_that_cannot_be_shared():
   runner = Runner("jit", DEVICES[:8])
-  runner.check_rows(16, "the base batch")
+  batches = [(80, "the base batch"), (48, "another"), (32, "the last")]
+  runner.check_rows(batches)
+  # 5 would do for the first, but not for the others.
   with pytest.raises(
     UserError,
-    match="the meta-test batch has 12 images, which 8 devices cannot share "
-    r"equally; set parallel\.devices to 6, or change data\.batch_size",
+    match="the base batch has 80 images, which 7 devices cannot share "
+    r"equally; set parallel\.devices to 4, or change data\.batch_size",
   ):
-    runner.check_rows(12, "the meta-test batch")
+    Runner("jit", DEVICES[:7]).check_rows(batches)
+  with pytest.raises(UserError, match="the last has 12 images, which 8"):
+    runner.check_rows([(16, "the base batch"), (12, "the last")])
 
 
 def test_from_config():
