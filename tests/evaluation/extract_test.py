@@ -51,7 +51,8 @@ def test_several_devices_share_any_number_of_images(trained, images, count):
   devices = jax.devices()[:4]
   got = extract.make_embedder(*trained, 6, devices=devices)(images[:count])
   want = extract.make_embedder(*trained, 6)(images[:count])
-  np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+  # Batches of another size round differently.
+  np.testing.assert_allclose(got, want, atol=1e-4 * np.abs(want).max())
 
 
 def test_one_device_unless_told(trained, monkeypatch):
