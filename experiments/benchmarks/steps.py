@@ -59,6 +59,7 @@ def main() -> None:
   parser.add_argument("--height", type=int, default=256)
   parser.add_argument("--width", type=int, default=128, help="of the images")
   parser.add_argument("--classes", type=int, default=18530)
+  parser.add_argument("--remat", action="store_true", help="model.remat")
   parser.add_argument("--repeats", type=int, default=5)
   parser.add_argument("--json", type=pathlib.Path)
   args = parser.parse_args()
@@ -106,6 +107,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
       num_classes=args.classes,
       width=float(width or 1),
       dtype=jnp.dtype(dtype).type,
+      remat=args.remat,
     )
     for name in args.steps.split(","):
       if name in ("base", "embed") or norm in registry.balanced_norms():

@@ -52,12 +52,12 @@ def run(argv: Sequence[str]) -> int:
   # Late imports: help and mistakes in flags should not wait for JAX.
   from metabin_jax.runtime import distributed
 
-  distributed.join(
-    distributed.Hosts(hosts.coordinator, hosts.num_hosts, hosts.host_index),
-    timeout_s=hosts.timeout_s,
-    give_up=_leave_without_hosts,
-  )
   try:
+    distributed.join(
+      distributed.Hosts(hosts.coordinator, hosts.num_hosts, hosts.host_index),
+      timeout_s=hosts.timeout_s,
+      give_up=_leave_without_hosts,
+    )
     return _train(config, workdir, json_file, allowed)
   # Whatever it is: a process that waits at its exit for the others, which wait
   # for it elsewhere, would hang with them.
