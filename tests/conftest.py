@@ -33,7 +33,7 @@ def _quick_compile(request):
   Not in golden_*: their float32 numbers must be those of ordinary programs.
   """
   path = request.path
-  small = path.parent.name in ("ops", "models", "methods")
+  small = path.parent.name in ("ops", "models", "methods", "benchmarks")
   if not small or path.name.startswith("golden_"):
     yield
     return

@@ -188,3 +188,12 @@ def test_queries_that_cannot_be_scored_are_explained(tmp_path, capsys):
   assert " 5/6 " in out
   # Its own targets again, for the tests to come.
   assert tiny_run.train(workdir) == 0
+
+
+def test_a_run_compiles_one_program_of_each_kind():
+  speed = json.loads((tiny_run.finished() / "speed.json").read_text())
+  assert speed["programs"] == {"base_step": 1, "train_step": 1}
+  assert speed["late_programs"] == 0
+  assert speed["iterations"] == tiny_run.STEPS - 1
+  assert 0 <= speed["waiting_share"] <= 1
+  assert speed["images_per_s"] > 0

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import threading
 
 import jax
 import jax.numpy as jnp
 import pytest
-import tiny_run
 
 from metabin_jax.runtime import pace
 from metabin_jax.runtime.parallel import RUNNERS, Runner
@@ -118,12 +116,3 @@ def test_what_is_compiled_afterwards_or_by_others_does_not_count():
 
   mine(jnp.ones(3))
   assert measured.report()["programs"] == {}
-
-
-def test_a_run_compiles_one_program_of_each_kind():
-  speed = json.loads((tiny_run.finished() / "speed.json").read_text())
-  assert speed["programs"] == {"base_step": 1, "train_step": 1}
-  assert speed["late_programs"] == 0
-  assert speed["iterations"] == tiny_run.STEPS - 1
-  assert 0 <= speed["waiting_share"] <= 1
-  assert speed["images_per_s"] > 0
