@@ -60,6 +60,18 @@ def seconds(call, repeats: int) -> list[float]:
   return taken
 
 
+def in_turn(calls, repeats: int) -> list[list[float]]:
+  """Seconds of each of several calls, round after round.
+
+  A noisy machine is then as noisy for one as for the other.
+  """
+  taken: list[list[float]] = [[] for _ in calls]
+  for _ in range(repeats):
+    for call, found in zip(calls, taken, strict=True):
+      found += seconds(call, 1)
+  return taken
+
+
 def spread(taken: list[float]) -> dict[str, float]:
   """Median and range, as fields of a row."""
   return {

@@ -9,6 +9,7 @@ account of temporary memory, for maps of MobileNetV2 x1.4 at 256x128.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import pathlib
 
@@ -62,7 +63,7 @@ def measure(shape, args) -> dict:
     jnp.asarray(random.standard_normal(size), args.dtype)
     for size in ((args.batch, height, width, channels), (3, 3, 1, channels))
   )
-  programs, row, taken = {}, {}, {form: [] for form in FORMS}
+  programs, row = [], {}
   for form in FORMS:
 
     def loss(x, kernel, form=form):
@@ -76,12 +77,12 @@ def measure(shape, args) -> dict:
     memory = program.lower(x, kernel).compile().memory_analysis()
     row[form] = {"temporary_mib": memory.temp_size_in_bytes / 2**20}
     jax.block_until_ready(program(x, kernel))
-    programs[form] = program
-  for _ in range(args.repeats):
-    for form, program in programs.items():
-      call = lambda program=program: program(x, kernel)  # noqa: E731
-      taken[form] += ceilings.seconds(call, 1)
-  for form, seconds in taken.items():
+    programs.append(program)
+  taken = ceilings.in_turn(
+    [functools.partial(program, x, kernel) for program in programs],
+    args.repeats,
+  )
+  for form, seconds in zip(FORMS, taken, strict=True):
     row[form] |= ceilings.spread(seconds)
   return row
 

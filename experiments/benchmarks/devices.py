@@ -104,13 +104,10 @@ def measure(args) -> list[dict]:
 
       began = time.perf_counter()
       jax.block_until_ready(call())
-      taken = time.perf_counter() - began
-      rows.append({"runner": kind, "devices": count, "compile_s": taken})
+      compile_s = time.perf_counter() - began
+      rows.append({"runner": kind, "devices": count, "compile_s": compile_s})
       calls.append(call)
-  taken: list[list[float]] = [[] for _ in rows]
-  for _ in range(args.repeats):
-    for call, seconds in zip(calls, taken, strict=True):
-      seconds += ceilings.seconds(call, 1)
+  taken = ceilings.in_turn(calls, args.repeats)
   for row, seconds in zip(rows, taken, strict=True):
     row |= ceilings.spread(seconds)
   return rows

@@ -115,10 +115,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
         call = prepare(module, name, args, row)
         rows.append(row)
         calls.append(call)
-  taken: list[list[float]] = [[] for _ in rows]
-  for _ in range(args.repeats):
-    for call, seconds in zip(calls, taken, strict=True):
-      seconds += ceilings.seconds(call, 1)
+  taken = ceilings.in_turn(calls, args.repeats)
   for row, seconds in zip(rows, taken, strict=True):
     if seconds:
       row |= ceilings.spread(seconds)

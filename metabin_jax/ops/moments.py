@@ -118,9 +118,14 @@ def statistics(
   return batch, Moments(*map(jax.lax.stop_gradient, whole))
 
 
+def align(v: jax.Array, x: jax.Array) -> jax.Array:
+  """Views v so that it broadcasts against x under strict rank promotion."""
+  return v.reshape((1,) * (x.ndim - v.ndim) + v.shape)
+
+
 def _over(moments, axes):
   mean = jnp.mean(moments.mean, axis=axes)
-  between = jnp.mean(jnp.square(moments.mean - _bc(mean, moments.mean)), axes)
+  between = jnp.mean(jnp.square(moments.mean - align(mean, moments.mean)), axes)
   return Moments(mean, jnp.mean(moments.var, axis=axes) + between)
 
 
@@ -130,8 +135,3 @@ def _over(moments, axes):
 @jax.checkpoint
 def _centered_square_mean(x, mean):
   return jnp.mean(jnp.square(x - mean), axis=(-3, -2), keepdims=True)
-
-
-def _bc(v, x):
-  """Views v so that it broadcasts against x under strict rank promotion."""
-  return v.reshape((1,) * (x.ndim - v.ndim) + v.shape)

@@ -27,6 +27,7 @@ from metabin_jax.ops import collectives
 from metabin_jax.ops.moments import (
   MOMENTUM,
   Moments,
+  align,
   instance_moments,
   statistics,
   update_running,
@@ -99,7 +100,7 @@ def instance_norm(
   """
   _check(x, "hold", scale=scale, bias=bias)
   instance = instance_moments(x)
-  gain = _bc(scale, x) * jax.lax.rsqrt(instance.var + epsilon)
+  gain = align(scale, x) * jax.lax.rsqrt(instance.var + epsilon)
   return _affine(x, instance.mean, gain, bias)
 
 
@@ -259,11 +260,13 @@ def _mix(x, batch_gain, instance_gain, bias, running, mode, epsilon, momentum):
   instance = instance_moments(x)
   batch, running = _batch_statistics(x, instance, running, mode, momentum)
   batch_gain = batch_gain * jax.lax.rsqrt(batch.var + epsilon)
-  instance_gain = _bc(instance_gain, x) * jax.lax.rsqrt(instance.var + epsilon)
-  gain = _bc(batch_gain, x) + instance_gain
+  instance_gain = align(instance_gain, x) * jax.lax.rsqrt(
+    instance.var + epsilon
+  )
+  gain = align(batch_gain, x) + instance_gain
   # The instance branch is zero at the instance mean; the batch branch is not.
-  offset = _bc(batch_gain, x) * (instance.mean - _bc(batch.mean, x))
-  return _affine(x, instance.mean, gain, _bc(bias, x) + offset), running
+  offset = align(batch_gain, x) * (instance.mean - align(batch.mean, x))
+  return _affine(x, instance.mean, gain, align(bias, x) + offset), running
 
 
 def _batch_statistics(x, instance, running, mode, momentum):
@@ -282,13 +285,8 @@ def _batch_statistics(x, instance, running, mode, momentum):
 def _affine(x, center, gain, bias):
   """(x - center) gain + bias, in float32 or wider, back in the dtype of x."""
   wide = jnp.promote_types(x.dtype, jnp.float32)
-  terms = [_bc(v, x).astype(wide) for v in (center, gain, bias)]
+  terms = [align(v, x).astype(wide) for v in (center, gain, bias)]
   return ((x.astype(wide) - terms[0]) * terms[1] + terms[2]).astype(x.dtype)
-
-
-def _bc(v, x):
-  """Views v so that it broadcasts against x under strict rank promotion."""
-  return v.reshape((1,) * (x.ndim - v.ndim) + v.shape)
 
 
 def _check(x, mode, **parameters):

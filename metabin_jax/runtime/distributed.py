@@ -26,7 +26,6 @@ from metabin_jax.errors import UserError
 from metabin_jax.runtime.parallel import Runner
 from metabin_jax.runtime.stopping import StopRequest
 
-JOIN_TIMEOUT_S = 300
 # A host that has not been heard of for so long is dead to the others.
 HEARTBEAT_TIMEOUT_S = 60
 # JAX aborts the process at its own limit: ours comes first.
@@ -52,7 +51,7 @@ class Hosts:
 def join(
   hosts: Hosts,
   *,
-  timeout_s: int = JOIN_TIMEOUT_S,
+  timeout_s: int,
   give_up: Callable[[str], None],
 ) -> None:
   """Waits for all processes; to be called before JAX is first used.
