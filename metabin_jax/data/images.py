@@ -108,7 +108,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
   values = np.asarray(image).astype(np.int64)
-  if values.min() < 0 or values.max() > 65535:
+  if np.min(values) < 0 or np.max(values) > 65535:
     raise ValueError("its grey values exceed 16 bits")
   return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 

@@ -115,7 +115,7 @@ def rank_queries(
     mesh, metric, _num_nearest(fprs, int(num_impostor[valid].sum()))
   )
   split = NamedSharding(mesh, PartitionSpec(_AXIS))
-  width = _round_up_to_power(int(matches.num_same[valid].max()))
+  width = _round_up_to_power(int(np.max(matches.num_same[valid])))
   for start in range(0, valid.size, rows):
     chosen = valid[start : start + rows]
     # A padded row repeats a query; what comes out of it is not looked at.

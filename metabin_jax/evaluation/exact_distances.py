@@ -102,7 +102,7 @@ def check_norms(norms: np.ndarray, side: str) -> None:
   bad = ~np.isfinite(norms)
   if bad.any():
     raise UserError(
-      f"embedding of {side} image {int(bad.argmax())} is not finite "
+      f"embedding of {side} image {int(np.argmax(bad))} is not finite "
       f"({int(bad.sum())} of {len(norms)} are not); the weights or the images "
       "hold NaN or infinity: check the checkpoint, or use an earlier one."
     )

@@ -48,8 +48,9 @@ def create_points(embeddings: np.ndarray, metric: str) -> Points:
   bad = ~np.isfinite(norms)
   if bad.any():
     raise UserError(
-      f"embedding {int(bad.argmax())} is not finite; the weights or the images "
-      "hold NaN or infinity: check the checkpoint, or use an earlier one."
+      f"embedding {int(np.argmax(bad))} is not finite; the weights or the "
+      "images hold NaN or infinity: check the checkpoint, or use an earlier "
+      "one."
     )
   if metric == "cosine":
     scales = np.maximum(norms, _NORM_EPSILON)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from metabin_jax.ops import collectives
+from metabin_jax.ops import centered, collectives
+from metabin_jax.ops.centered import align
 
 MOMENTUM = 0.1
 
@@ -40,7 +41,7 @@ def instance_moments(x: jax.Array) -> Moments:
     raise ValueError(f"x has shape {x.shape}, want [..., H, W, C].")
   x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
   mean = jnp.mean(x, axis=(-3, -2), keepdims=True)
-  return Moments(mean, _centered_square_mean(x, mean))
+  return Moments(mean, centered.variance(x, mean))
 
 
 def batch_moments(instance: Moments, axis: str | None = None) -> Moments:
@@ -118,20 +119,7 @@ def statistics(
   return batch, Moments(*map(jax.lax.stop_gradient, whole))
 
 
-def align(v: jax.Array, x: jax.Array) -> jax.Array:
-  """Views v so that it broadcasts against x under strict rank promotion."""
-  return v.reshape((1,) * (x.ndim - v.ndim) + v.shape)
-
-
 def _over(moments, axes):
   mean = jnp.mean(moments.mean, axis=axes)
   between = jnp.mean(jnp.square(moments.mean - align(mean, moments.mean)), axes)
   return Moments(mean, jnp.mean(moments.var, axis=axes) + between)
-
-
-# Checkpointed, as is the affine map of normalization.py: the backward pass
-# recomputes x - mean from x instead of keeping it. Halves the memory of a step
-# (experiments/benchmarks).
-@jax.checkpoint
-def _centered_square_mean(x, mean):
-  return jnp.mean(jnp.square(x - mean), axis=(-3, -2), keepdims=True)

@@ -23,11 +23,11 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from metabin_jax.ops import collectives
+from metabin_jax.ops import centered, collectives
+from metabin_jax.ops.centered import align
 from metabin_jax.ops.moments import (
   MOMENTUM,
   Moments,
-  align,
   instance_moments,
   statistics,
   update_running,
@@ -73,7 +73,7 @@ def batch_norm(
   _check(x, mode, scale=scale, bias=bias)
   batch, running = _batch_statistics(x, None, running, mode, momentum)
   gain = scale * jax.lax.rsqrt(batch.var + epsilon)
-  return _affine(x, batch.mean, gain, bias), running
+  return centered.affine(x, batch.mean, gain, bias), running
 
 
 def instance_norm(
@@ -101,7 +101,7 @@ def instance_norm(
   _check(x, "hold", scale=scale, bias=bias)
   instance = instance_moments(x)
   gain = align(scale, x) * jax.lax.rsqrt(instance.var + epsilon)
-  return _affine(x, instance.mean, gain, bias)
+  return centered.affine(x, instance.mean, gain, bias)
 
 
 def bin_apply(
@@ -266,7 +266,8 @@ def _mix(x, batch_gain, instance_gain, bias, running, mode, epsilon, momentum):
   gain = align(batch_gain, x) + instance_gain
   # The instance branch is zero at the instance mean; the batch branch is not.
   offset = align(batch_gain, x) * (instance.mean - align(batch.mean, x))
-  return _affine(x, instance.mean, gain, align(bias, x) + offset), running
+  bias = align(bias, x) + offset
+  return centered.affine(x, instance.mean, gain, bias), running
 
 
 def _batch_statistics(x, instance, running, mode, momentum):
@@ -278,15 +279,6 @@ def _batch_statistics(x, instance, running, mode, momentum):
     count = x.size // x.shape[-1] * collectives.num_devices()
     running = update_running(running, whole, count, momentum)
   return batch, running
-
-
-# Checkpointed, as the moments are: see moments.py.
-@jax.checkpoint
-def _affine(x, center, gain, bias):
-  """(x - center) gain + bias, in float32 or wider, back in the dtype of x."""
-  wide = jnp.promote_types(x.dtype, jnp.float32)
-  terms = [align(v, x).astype(wide) for v in (center, gain, bias)]
-  return ((x.astype(wide) - terms[0]) * terms[1] + terms[2]).astype(x.dtype)
 
 
 def _check(x, mode, **parameters):

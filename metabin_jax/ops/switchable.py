@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from metabin_jax.ops import moments, normalization
+from metabin_jax.ops import centered, moments, normalization
+from metabin_jax.ops.centered import align
 from metabin_jax.ops.moments import Moments
 
 KINDS = ("in", "ln", "bn")
@@ -70,14 +71,13 @@ def switchable_norm(
   by_kind = {
     "in": instance,
     "ln": _over_channels(instance),
-    "bn": Moments(*(_per_channel(v, x) for v in batch)),
+    "bn": Moments(*(align(v, x) for v in batch)),
   }
   chosen = [by_kind[kind] for kind in kinds]
   mean = _mix(mean_weights, [m.mean for m in chosen])
   var = _mix(var_weights, [m.var for m in chosen])
-  gain = _per_channel(scale, x) * jax.lax.rsqrt(var + epsilon)
-  y = (x.astype(mean.dtype) - mean) * gain + _per_channel(bias, x)
-  return y.astype(x.dtype), running
+  gain = align(scale, x) * jax.lax.rsqrt(var + epsilon)
+  return centered.affine(x, mean, gain, bias), running
 
 
 def _over_channels(instance):
@@ -100,11 +100,6 @@ def _move(running, batch, momentum):
   return Moments(
     *(new.astype(old.dtype) for new, old in zip(moved, running, strict=True))
   )
-
-
-def _per_channel(v, x):
-  """Views [C] so that it broadcasts against x under strict rank promotion."""
-  return v.reshape((1,) * (x.ndim - 1) + v.shape)
 
 
 def _check(x, mode, kinds, scale, bias, mean_weights, var_weights):
