@@ -127,7 +127,9 @@ def assert_near(first, second, losses=1e-5, arrays=1e-3):
 @pytest.mark.slow
 def test_iterations_of_two_processes(tmp_path):
   port, worker = free_port(), "tests/one_of_two_hosts.py"
+  (tmp_path / "0").mkdir()
   finish([spawn(worker, str(i), str(port), str(tmp_path)) for i in (0, 1)])
+  assert_refusals(tmp_path)
   first, second = [
     pickle.loads((tmp_path / f"{index}.pkl").read_bytes()) for index in (0, 1)
   ]
@@ -140,6 +142,17 @@ def test_iterations_of_two_processes(tmp_path):
     )
     for one, other in zip(leaves, second[kind, order], strict=True):
       assert one.tobytes() == other.tobytes()
+
+
+def assert_refusals(folder):
+  """What both have to say of folders and values that differ."""
+  for index, who in enumerate(("another host does", "this host does")):
+    said = json.loads((folder / f"{index}.json").read_text())
+    assert said[0] is None
+    assert said[1].startswith(f"{who} not see what host 0 writes to")
+    assert said[2] == f"the hosts differ in b (here '{index}'); mend it."
+    assert said[3].startswith("the hosts differ in what they are to compare")
+  assert not list((folder / "0").iterdir())
 
 
 @pytest.mark.slow
@@ -204,6 +217,33 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_others_of_a_killed_coordinator_say_so(tmp_path):
+  port = free_port()
+  both = [start(tmp_path, index, port, *length(2000)) for index in (0, 1)]
+  wait_for_checkpoint(tmp_path, both)
+  both[0].kill()
+  said, _ = both[1].communicate(timeout=DEAD_WITHIN_S)
+  assert both[1].returncode == 1, said
+  assert "Traceback" not in said
+  assert "another host has left or cannot be reached" in said
+  both[0].communicate()
+
+
+@pytest.mark.slow
+def test_hosts_of_two_configurations_name_the_key(tmp_path):
+  port, rate = free_port(), "--config.optim.lr=0.5"
+  both = [
+    start(tmp_path / "run", 0, port),
+    start(tmp_path / "run", 1, port, rate),
+  ]
+  for process in both:
+    said, _ = process.communicate(timeout=DEAD_WITHIN_S)
+    assert process.returncode == 2, said
+    assert "the hosts differ in optim.lr (here 0." in said
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["source", "save"])
 def test_an_error_on_one_host_ends_all(broken, tmp_path):
   """A wrong path on host 1; a folder that host 0 cannot save to."""
@@ -227,6 +267,7 @@ def test_an_error_on_one_host_ends_all(broken, tmp_path):
   assert "metabin train: this host leaves" in said
   said, _ = other.communicate(timeout=DEAD_WITHIN_S)
   assert other.returncode not in (0, None), said
+  print(said[-1000:])
 
 
 @pytest.mark.slow

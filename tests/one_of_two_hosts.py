@@ -5,6 +5,7 @@ Run by distributed_test.py: one_of_two_hosts.py INDEX PORT FOLDER.
 
 from __future__ import annotations
 
+import json
 import pathlib
 import pickle
 import sys
@@ -12,9 +13,19 @@ import sys
 import jax
 
 from metabin_jax.data.batches import Part
-from metabin_jax.runtime import distributed
+from metabin_jax.errors import UserError
+from metabin_jax.runtime import claim, distributed
 
 HERE = pathlib.Path(__file__).parent
+
+
+def refusal(check, *arguments) -> str | None:
+  """What a check has to say."""
+  try:
+    check(*arguments)
+  except UserError as error:
+    return str(error)
+  return None
 
 
 def main(index: str, port: str, folder: str) -> None:
@@ -28,6 +39,13 @@ def main(index: str, port: str, folder: str) -> None:
   # Late: it asks for the devices, which are those of both processes now.
   import parallel_test
 
+  said = [
+    refusal(claim.check_seen, pathlib.Path(folder), 20),
+    refusal(claim.check_seen, pathlib.Path(folder, index), 1),
+    refusal(distributed.check_equal, {"a": 1, "b": index}, "mend it."),
+    refusal(distributed.check_equal, {"c" + index: 1}, "mend it."),
+  ]
+  pathlib.Path(folder, f"{index}.json").write_text(json.dumps(said))
   jax.config.update("jax_disable_most_optimizations", True)
   part = distributed.part()
   assert part == Part(int(index), 2)

@@ -43,6 +43,7 @@ SUITES = {
     "depthwise_cpu": "depthwise.py",
     "devices_cpu": "devices.py --pretend=8 --network=resnet18:0.25 --batch=40 "
     "--height=64 --width=32 --classes=500",
+    "agreement_cpu": "agreement.py --pretend=8",
     "pipeline_cpu": "pipeline.py --repeats=3",
   },
   "gpu": {
@@ -56,6 +57,7 @@ SUITES = {
     "--repeats=50 --steps=embed",
     "depthwise_gpu": "depthwise.py --batch=80 --dtype=bfloat16 --repeats=20",
     "devices_gpu": "devices.py --dtype=bfloat16 --repeats=20",
+    "agreement_gpu": "agreement.py",
     "pipeline_gpu": "pipeline.py --repeats=3",
   },
 }

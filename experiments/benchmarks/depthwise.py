@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import pathlib
 
 import ceilings
 import jax
 import jax.numpy as jnp
 import numpy as np
+import record
 
 from metabin_jax.ops import convolution
 
@@ -49,10 +49,7 @@ def main() -> None:
     print(
       f"| {height}x{width} | {channels} | {stride} | {cells} | {ratio:.1f} |"
     )
-  if args.json:
-    found = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
-    found |= {"maps": MAPS, "rows": rows, "batch": args.batch}
-    args.json.write_text(json.dumps(found, indent=2) + "\n")
+  record.save(args.json, args, {"maps": MAPS, "rows": rows})
 
 
 def measure(shape, args) -> dict:

@@ -11,7 +11,6 @@ splitting costs, not what it gains.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pathlib
 import time
@@ -46,14 +45,9 @@ def main() -> None:
       f"{row['median_s'] / rows[0]['median_s']:.2f} | "
       f"{row['compile_s']:.0f} s |"
     )
-  if args.json:
-    import jax
+  import record
 
-    found = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
-    found["arguments"] = {
-      k: str(v) for k, v in vars(args).items() if k != "json"
-    }
-    args.json.write_text(json.dumps(found | {"rows": rows}, indent=2) + "\n")
+  record.save(args.json, args, {"rows": rows})
 
 
 def measure(args) -> list[dict]:
@@ -61,26 +55,15 @@ def measure(args) -> list[dict]:
   # Late: the number of devices is fixed when JAX starts.
   import ceilings
   import jax
-  import jax.numpy as jnp
   import optax
   import steps
 
-  from metabin_jax import models
   from metabin_jax.methods import optim, state
   from metabin_jax.runtime.parallel import RUNNERS, Runner
 
-  backbone, _, width = args.network.partition(":")
-  network = models.create(
-    backbone,
-    norm="bin",
-    num_classes=args.classes,
-    width=float(width or 1),
-    dtype=jnp.dtype(args.dtype).type,
-  )
+  network = steps.make_network(args.network, "bin", args.dtype, args)
   tx, tx_balance = optim.make_params_tx(), optax.sgd(0.1)
-  variables = models.init_variables(
-    network, jax.random.key(0), args.height, args.width
-  )
+  variables = steps.make_variables(network, args)
   start = jax.device_get(state.create_state(variables, tx, tx_balance))
   step = steps.make_step(network, "iteration-first", tx, tx_balance)
   batches = steps.make_batches(args)

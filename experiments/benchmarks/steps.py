@@ -22,9 +22,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import pathlib
-import platform
 import time
 
 import ceilings
@@ -33,8 +31,8 @@ import jax.numpy as jnp
 import naive_norms
 import numpy as np
 import optax
+import record
 
-import metabin_jax
 from metabin_jax import models
 from metabin_jax.data.batches import Batch
 from metabin_jax.methods import joint, metabin, objectives, optim, state
@@ -64,27 +62,13 @@ def main() -> None:
   parser.add_argument("--json", type=pathlib.Path)
   args = parser.parse_args()
   rows = measure(args)
-  found = {
-    "arguments": {k: str(v) for k, v in vars(args).items() if k != "json"},
-    "device": jax.devices()[0].device_kind,
-    "processor": platform.processor() or platform.machine(),
-    "versions": {
-      "metabin_jax": metabin_jax.__version__,
-      "jax": jax.__version__,
-      "python": platform.python_version(),
-    },
-    "ceilings": ceilings.measure() if args.repeats else None,
-  }
+  limits = ceilings.measure() if args.repeats else None
   for row in rows if args.repeats else ():
     row["bound_s"] = ceilings.bound_s(
-      row["gflop"] * 1e9,
-      row["accessed_gib"] * _GIB,
-      row["dtype"],
-      found["ceilings"],
+      row["gflop"] * 1e9, row["accessed_gib"] * _GIB, row["dtype"], limits
     )
   print(to_markdown(rows))
-  if args.json:
-    args.json.write_text(json.dumps(found | {"rows": rows}, indent=2) + "\n")
+  record.save(args.json, args, {"ceilings": limits, "rows": rows})
 
 
 def measure(args: argparse.Namespace) -> list[dict]:
@@ -100,15 +84,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
   naive_norms.register()
   rows, calls = [], []
   for network, norm, dtype in cases:
-    backbone, _, width = network.partition(":")
-    module = models.create(
-      backbone,
-      norm=norm,
-      num_classes=args.classes,
-      width=float(width or 1),
-      dtype=jnp.dtype(dtype).type,
-      remat=args.remat,
-    )
+    module = make_network(network, norm, dtype, args)
     for name in args.steps.split(","):
       if name in ("base", "embed") or norm in registry.balanced_norms():
         row = {"network": network, "norm": norm, "dtype": dtype, "step": name}
@@ -125,14 +101,32 @@ def measure(args: argparse.Namespace) -> list[dict]:
   return rows
 
 
+def make_network(name, norm, dtype, args):
+  """The network of NAME:WIDTH."""
+  backbone, _, width = name.partition(":")
+  return models.create(
+    backbone,
+    norm=norm,
+    num_classes=args.classes,
+    width=float(width or 1),
+    dtype=jnp.dtype(dtype).type,
+    remat=getattr(args, "remat", False),
+  )
+
+
+def make_variables(network, args):
+  """Its weights at the start."""
+  return models.init_variables(
+    network, jax.random.key(0), args.height, args.width
+  )
+
+
 def prepare(network, name, args, row):
   """Compiles one step, notes what it is; returns a call of it."""
   tx, tx_balance = optim.make_params_tx(), optax.sgd(0.1)
 
   def start():
-    variables = models.init_variables(
-      network, jax.random.key(0), args.height, args.width
-    )
+    variables = make_variables(network, args)
     return state.create_state(variables, tx, tx_balance)
 
   held = [jax.jit(start)() if args.repeats else jax.eval_shape(start)]

@@ -52,26 +52,19 @@ def run(argv: Sequence[str]) -> int:
   # Late imports: help and mistakes in flags should not wait for JAX.
   from metabin_jax.runtime import distributed
 
+  joined = False
   try:
     distributed.join(
       distributed.Hosts(hosts.coordinator, hosts.num_hosts, hosts.host_index),
       timeout_s=hosts.timeout_s,
       give_up=_leave_without_hosts,
     )
+    joined = True
     return _train(config, workdir, json_file, allowed)
   # Whatever it is: a process that waits at its exit for the others, which wait
   # for it elsewhere, would hang with them.
   except BaseException as error:
-    status = explain("train", error)
-    if status is None:
-      traceback.print_exc()
-      status = FAILED
-    print(
-      "metabin train: this host leaves; the others end when they notice, and "
-      "the same command on all of them continues.",
-      file=sys.stderr,
-    )
-    _leave(status)
+    _leave(_explain_host(error, joined))
     raise  # not reached
 
 
@@ -263,6 +256,26 @@ def _explain(error: Exception) -> str:
     f"the flags or the --config file cannot be used: {text}; see "
     "`metabin train --help`, and metabin_jax/default_config.py for all keys."
   )
+
+
+def _explain_host(error: BaseException, joined: bool) -> int:
+  """Prints why one of several hosts leaves; returns its exit status."""
+  from metabin_jax.runtime import distributed
+
+  status = explain("train", error)
+  if status is not None:
+    if joined:
+      _say("metabin train: this host leaves; the others end when they notice.")
+    return status
+  if distributed.is_lost_host(error):
+    _say(
+      "metabin train: another host has left or cannot be reached, and has said "
+      "why if it could; the same command on all of them continues from the "
+      f"last checkpoint. ({str(error).splitlines()[0]})"
+    )
+  else:
+    traceback.print_exc()
+  return FAILED
 
 
 def _leave_without_hosts(why: str) -> None:

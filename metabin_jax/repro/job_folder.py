@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import config_dict
@@ -23,9 +22,9 @@ from metabin_jax.data.public import reading
 from metabin_jax.data.public.registry import PUBLIC_SETS
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.table import save_json
-from metabin_jax.repro.jobs import flatten
 from metabin_jax.repro.types import Job
-from metabin_jax.runtime import plugins, resolve
+from metabin_jax.runtime import file_lock, plugins, resolve
+from metabin_jax.runtime.run_folder import flatten
 
 # Exit status of a process that finds the job held by another one (EX_TEMPFAIL
 # of sysexits.h).
@@ -90,20 +89,9 @@ class JobFolder:
     """Reads the result; None if the job is not finished."""
     return _load(self._result)
 
-  @contextlib.contextmanager
-  def hold(self) -> Iterator[bool]:
-    """Holds the folder for this process; yields False if another one does.
-
-    The system lets go of the lock when the process ends, however it ends.
-    """
-    self.path.mkdir(parents=True, exist_ok=True)
-    with self._lock.open("a") as file:
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        yield False
-        return
-      yield True
+  def hold(self) -> contextlib.AbstractContextManager[bool]:
+    """Holds the folder for this process; gives False if another one does."""
+    return file_lock.hold(self._lock)
 
 
 def find(out: pathlib.Path, job: Job) -> JobFolder:

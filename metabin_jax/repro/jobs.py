@@ -12,6 +12,7 @@ from ml_collections import config_dict
 from metabin_jax.errors import UserError
 from metabin_jax.repro.types import FIRST_SEED, Arm, Entry, Job, Study
 from metabin_jax.runtime import resolve
+from metabin_jax.runtime.run_folder import flatten
 
 _MOST_SEEDS = 100
 # What makes an arm even where it keeps the default, as `metabin` does.
@@ -158,17 +159,6 @@ def make_config(
       place = place[section]
     place[name] = value
   return resolve.resolve(resolve.from_dict(values))
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Nested sections as dotted keys."""
-  flat: dict[str, Any] = {}
-  for key, value in config.items():
-    if isinstance(value, Mapping):
-      flat |= flatten(value, f"{prefix}{key}.")
-    else:
-      flat[prefix + key] = value
-  return flat
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from ml_collections import config_dict
 
 from metabin_jax.errors import UserError
-from metabin_jax.repro.jobs import Catalogue, flatten
+from metabin_jax.repro.jobs import Catalogue
 from metabin_jax.repro.types import Arm, Entry, Study
+from metabin_jax.runtime.run_folder import flatten
 
 _SEED = "train.seed"
 

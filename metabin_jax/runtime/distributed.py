@@ -28,6 +28,17 @@ from metabin_jax.runtime.stopping import StopRequest
 
 # A host that has not been heard of for so long is dead to the others.
 HEARTBEAT_TIMEOUT_S = 60
+# Words of the messages of a runtime that misses a host.
+_LOST = (
+  "gloo",
+  "nccl",
+  "coordination",
+  "heartbeat",
+  "peer",
+  "connection",
+  "deadline_exceeded",
+  "unavailable",
+)
 # JAX aborts the process at its own limit: ours comes first.
 _LIBRARY_GRACE_S = 60
 
@@ -78,7 +89,8 @@ def join(
     give_up,
     [
       f"not all hosts came within {timeout_s} s; start the same command on "
-      "each of them, with the same coordinator, which all of them must reach."
+      "each of them, each with its own --host_index and all with the same "
+      "coordinator, which they must reach."
     ],
   )
   missing.daemon = True
@@ -101,7 +113,7 @@ def join(
     devices = jax.devices()
   except ValueError as error:
     raise UserError(
-      f"the environment does not say which hosts take part ({error}); give "
+      "the environment does not say which hosts take part; give "
       "--coordinator=ADDRESS:PORT, --hosts=N and --host_index=I."
     ) from error
   except RuntimeError as error:
@@ -117,6 +129,14 @@ def join(
       f"the hosts have {[counts[host] for host in sorted(counts)]} devices; "
       "give each the same number."
     )
+
+
+def is_lost_host(error: BaseException) -> bool:
+  """Whether an error is JAX's word for another host that does not answer."""
+  if not isinstance(error, jax.errors.JaxRuntimeError):
+    return False
+  text = str(error).lower()
+  return any(word in text for word in _LOST)
 
 
 def part() -> Part:
@@ -143,16 +163,37 @@ def check_equal(values: dict[str, Any], mend: str) -> None:
     mend: what to do about a difference.
 
   Raises:
-    UserError: on every process, names the first difference.
+    UserError: on every process, names the first differences.
   """
   if jax.process_count() == 1:
     return
-  for name, value in values.items():
-    text = repr(value).encode()
-    digest = np.frombuffer(hashlib.sha256(text).digest(), np.uint8)
-    seen = multihost_utils.process_allgather(digest)
-    if (np.asarray(seen) != digest).any():
-      raise UserError(f"the hosts differ in {name}; {mend}")
+  # The names first: arrays to compare must be of one shape.
+  for checked in ({"what they are to compare": sorted(values)}, values):
+    digests = np.stack([_digest(value) for value in checked.values()])
+    seen = np.asarray(multihost_utils.process_allgather(digests))
+    differ = (seen != digests).any(axis=(0, 2))
+    found = [
+      name + _here(value)
+      for (name, value), other in zip(checked.items(), differ, strict=True)
+      if other
+    ]
+    if found:
+      raise UserError(f"the hosts differ in {', '.join(found[:4])}; {mend}")
+
+
+def from_writer(data: bytes) -> bytes:
+  """The writer's bytes on every process; the others' must be as long."""
+  if jax.process_count() == 1:
+    return data
+  array = np.frombuffer(data, np.uint8)
+  return np.asarray(multihost_utils.broadcast_one_to_all(array)).tobytes()
+
+
+def all_agree(flag: bool) -> bool:
+  """Whether the flag is set on every process."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(np.all(multihost_utils.process_allgather(np.array(flag))))
 
 
 def embed_shares(
@@ -236,6 +277,16 @@ class StopVote:
 
   def _cast(self, ask):
     return ask(self._stop.signal_number is not None)
+
+
+def _digest(value: Any) -> np.ndarray:
+  return np.frombuffer(hashlib.sha256(repr(value).encode()).digest(), np.uint8)
+
+
+def _here(value: Any) -> str:
+  """A value that is short enough for a message."""
+  plain = isinstance(value, str | int | float | bool | None)
+  return f" (here {value!r})" if plain and len(repr(value)) < 60 else ""
 
 
 def _check_port(coordinator: str) -> None:

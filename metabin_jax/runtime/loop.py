@@ -14,6 +14,7 @@ from metabin_jax.data.records import DataSet
 from metabin_jax.methods.state import TrainState
 from metabin_jax.runtime import (
   checkpoint,
+  claim,
   distributed,
   experiment,
   finite,
@@ -84,31 +85,41 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
     experiment.fingerprint(records),
     sources,
   )
-  if distributed.is_writer():
-    store.tidy()
-  distributed.wait("tidied")
   distributed.check_equal(
     {
       "their versions": description["versions"],
-      "their configuration": description["config"],
       "their plug-ins": description["plugins"],
       "their training labels": description["data_sha256"],
       "the names of their training images": [
         pathlib.PurePath(record.path).name for record in records
       ],
-      "the checkpoints that they see": store.steps(),
+      **run_folder.flatten(description["config"]),
     },
-    "start the same command on all, with one --workdir that all can reach.",
+    "start the same command on all.",
   )
   # Before anything is built: another network would not even fit the state.
   written = run_folder.load_description(workdir) if store.steps() else None
   if written is not None:
     run_folder.check_same_run(written, description, workdir)
   parts = experiment.create_experiment(config, records)
+  with claim.claim(workdir):
+    return _run(config, sources, workdir, store, parts, description, stop, say)
+
+
+def _run(
+  config, sources, workdir, store, parts, description, stop, say
+) -> Outcome:
+  """Continues what the folder holds, which is this run's alone."""
+  if distributed.is_writer():
+    store.tidy()
+  distributed.wait("tidied")
   state, total = parts.state, parts.horizon.total_steps
   found = store.restore(state)
   distributed.check_equal(
-    {"the checkpoint that they can read": found and found.step},
+    {
+      "the checkpoints that they see": str(store.steps()),
+      "the checkpoint that they can read": found and found.step,
+    },
     "make sure that all of them can read the workdir.",
   )
   if found is not None:

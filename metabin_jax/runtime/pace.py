@@ -141,12 +141,12 @@ def describe(report: dict[str, Any]) -> str:
     report: from `Pace.report`.
 
   Returns:
-    For example "2 programs compiled in 31.2 s, none after the first iteration;
-    312 images/s, 0.4 % of the time waiting for data".
+    For example "2 programs compiled or loaded in 31.2 s, none after the first
+    iteration; 312 images/s, 0.4 % of the time waiting for data".
   """
   count, late = sum(report["programs"].values()), report["late_programs"]
   line = (
-    f"{count} program{'s' * (count != 1)} compiled in "
+    f"{count} program{'s' * (count != 1)} compiled or loaded in "
     f"{report['compile_s']:.1f} s, {late or 'none'} after the first iteration"
   )
   if report["seconds"] is not None:

@@ -46,9 +46,16 @@ def from_config(section: Any) -> Runner:
   there = jax.devices()
   count = section.devices or len(there)
   if count > len(there):
+    pretend = ""
+    if there[0].platform == "cpu":
+      pretend = (
+        " To try several on a CPU, set "
+        f"XLA_FLAGS=--xla_force_host_platform_device_count={count}."
+      )
     raise UserError(
       f"parallel.devices is {count}, and there are {len(there)} "
       f"({there[0].device_kind}); set it to at most that, or to 0 for all."
+      + pretend
     )
   if jax.process_count() > 1:
     if count < len(there):

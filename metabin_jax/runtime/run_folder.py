@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -133,9 +133,9 @@ def check_same_run(
     UserError: lists what differs.
   """
   # A key that a run of an earlier version has not stored had its default.
-  defaults = _flatten(default_config.get_config().to_dict())
-  before = defaults | _flatten(stored["config"])
-  after = _flatten(now["config"])
+  defaults = flatten(default_config.get_config().to_dict())
+  before = defaults | flatten(stored["config"])
+  after = flatten(now["config"])
   may_change = set(_MAY_CHANGE)
   if after.get("optim.schedule") == "cosine":
     # Its end, and with it every rate before, hangs on the number of epochs.
@@ -159,19 +159,20 @@ def check_same_run(
     )
 
 
-def _plain(value: Any) -> Any:
-  """As JSON has it."""
-  return list(value) if isinstance(value, tuple) else value
-
-
-def _flatten(config, prefix=""):
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """{"a": {"b": 1}} -> {"a.b": 1}."""
   flat: dict[str, Any] = {}
   for key, value in config.items():
-    if isinstance(value, dict):
-      flat |= _flatten(value, f"{prefix}{key}.")
+    if isinstance(value, Mapping):
+      flat |= flatten(value, f"{prefix}{key}.")
     else:
       flat[prefix + key] = value
   return flat
+
+
+def _plain(value: Any) -> Any:
+  """As JSON has it."""
+  return list(value) if isinstance(value, tuple) else value
 
 
 def _commit() -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+import jax
 import pytest
 
 from metabin_jax.data.batches import Part
@@ -39,3 +40,16 @@ def test_one_process_is_the_writer_and_agrees_with_itself():
   distributed.wait("nobody")
   distributed.check_equal({"this": 1}, "never said")
   assert distributed.embed_shares(list, ["a", "b"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+  ("text", "lost"),
+  [
+    ("UNKNOWN: Gloo context initialization failed: DEADLINE_EXCEEDED", True),
+    ("UNAVAILABLE: failed to connect to all addresses", True),
+    ("RESOURCE_EXHAUSTED: Out of memory allocating 80 bytes", False),
+  ],
+)
+def test_a_lost_host_is_told_from_other_errors(text, lost):
+  assert distributed.is_lost_host(jax.errors.JaxRuntimeError(text)) == lost
+  assert not distributed.is_lost_host(ValueError(text))

@@ -19,7 +19,9 @@ from metabin_jax.methods import (
   metabin,
   mldg,
   objectives,
+  optim,
 )
+from metabin_jax.methods import state as train_state
 from metabin_jax.ops import collectives, restitution_loss
 from metabin_jax.runtime import parallel
 from metabin_jax.runtime.parallel import RUNNERS, Runner
@@ -95,7 +97,15 @@ def joint_step(norm):
   return state, lambda s, base, mtrain, mtest: train_step(s, base)
 
 
-def train(made, kind="jit", count=1, moments="global", steps=STEPS, part=WHOLE):
+def train(
+  made,
+  kind="jit",
+  count=1,
+  moments="global",
+  steps=STEPS,
+  part=WHOLE,
+  make_batches=batches,
+):
   """State and metrics after some iterations, of which `part` is read here."""
   state, step = made
   runner = Runner(kind, DEVICES[:count], moments=moments)
@@ -103,7 +113,7 @@ def train(made, kind="jit", count=1, moments="global", steps=STEPS, part=WHOLE):
   for i in range(steps):
     mine = [
       [np.split(rows, part.count)[part.index] for rows in batch]
-      for batch in batches(i)
+      for batch in make_batches(i)
     ]
     whole = [tiny.Batch(*runner.split(rows)) for rows in mine]
     state, metrics = program(state, *whole)
@@ -147,6 +157,47 @@ def test_metabin_on_eight_devices(kind, order):
   assert tiny.differs(want[0].balance, start.balance)
   got = train(metabin_step(order), kind, 8)
   assert_near(got, want)
+
+
+def resnet_iterations(kind, count):
+  """Losses and state after two iterations of ResNet-18, in float64.
+
+  In float32 a ReLU or a hardest pair that turns over makes more than 1e-5 of
+  the rounding (experiments/benchmarks/README.md, "Devices").
+  """
+  network = models.create(
+    "resnet18", norm="bin", num_classes=6, width=0.125, dtype=np.float64
+  )
+  tx, tx_balance = optim.make_params_tx(), optax.sgd(0.1)
+  start = train_state.create_state(
+    models.init_variables(network, jax.random.key(0), 64, 32), tx, tx_balance
+  )
+  start = jax.tree.map(
+    lambda v: v.astype(np.float64) if v.dtype == np.float32 else v, start
+  )
+  base = joint.make_base_step(network, tiny.BASE, tx, RATE)
+  meta = metabin.make_meta_step(
+    network, tiny.MTRAIN, tiny.MTEST, tx_balance, RATE, second_order=True
+  )
+
+  def enlarged(step):
+    return [
+      batch._replace(image=np.tile(batch.image, (1, 8, 4, 1)))
+      for batch in batches(step)
+    ]
+
+  made = start, metabin.make_train_step(base, meta)
+  return train(made, kind, count, steps=2, make_batches=enlarged)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("kind", RUNNERS)
+def test_a_network_with_corners_on_eight_devices(kind):
+  if "resnet" not in _ONE:
+    _ONE["resnet"] = resnet_iterations("jit", 1)
+  want = _ONE["resnet"]
+  assert_near(resnet_iterations(kind, 8), want, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
