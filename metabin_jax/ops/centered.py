@@ -26,7 +26,9 @@ def variance(x: jax.Array, mean: jax.Array) -> jax.Array:
   Returns:
     [..., 1, 1, C].
   """
-  center = jax.lax.stop_gradient(mean)
+  # Else XLA's CPU compiler sees that `affine` wants the same x - s, and writes
+  # it to memory.
+  center = jax.lax.optimization_barrier(jax.lax.stop_gradient(mean))
   return _square_mean(x, center) - jnp.square(mean - center)
 
 

@@ -254,7 +254,8 @@ def test_a_broken_image_is_named_and_mended(tmp_path, capsys, kind):
   assert str(file) in said.splitlines()[-1]
   assert "Traceback" not in said
   left = {p.name for p in workdir.iterdir()} - {"tensorboard"}
-  assert left == {"run.json", "metrics.jsonl"}  # both complete, no checkpoint
+  # Both complete, no checkpoint.
+  assert left == {"lock", "run.json", "metrics.jsonl"}
   assert (workdir / "metrics.jsonl").read_bytes() == b""
   assert json.loads((workdir / "run.json").read_text())["num_classes"] == 4
 
