@@ -40,6 +40,7 @@ SUITES = {
     "--repeats=3 --steps=base --height=128 --width=64",
     "embed_cpu_64": "steps.py --networks=mobilenetv2:1.4,resnet50 --batch=64 "
     "--repeats=3 --steps=embed",
+    "centered_cpu": "centered_forms.py",
     "depthwise_cpu": "depthwise.py",
     "devices_cpu": "devices.py --pretend=8 --network=resnet18:0.25 --batch=40 "
     "--height=64 --width=32 --classes=500",
@@ -55,6 +56,7 @@ SUITES = {
     "--batch=80 --repeats=20 --steps=base",
     "embed_gpu_64": f"steps.py {BOTH} --dtypes=float32,bfloat16 --batch=64 "
     "--repeats=50 --steps=embed",
+    "centered_gpu": "centered_forms.py --batch=80 --dtype=bfloat16",
     "depthwise_gpu": "depthwise.py --batch=80 --dtype=bfloat16 --repeats=20",
     "devices_gpu": "devices.py --dtype=bfloat16 --repeats=20",
     "agreement_gpu": "agreement.py",

@@ -56,7 +56,8 @@ def check_scores(data, text):
   assert [row["target"] for row in data["results"]] == [*TARGETS]
   for row in data["results"]:
     assert row["folds"] == 10
-    assert 0 < row["rank-1/std"] < row["rank-10"] <= 1
+    # The folds differ; rank-1 itself may be 0 in all, in a network so small.
+    assert 0 < row["mAP/std"] < row["rank-10"] <= 1
     # One match a query in each of the four.
     assert row["mAP"] == row["mINP"]
     assert row["num_valid"] == row["num_query"] > 0
