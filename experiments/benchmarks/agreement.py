@@ -11,31 +11,21 @@ of an iteration to those of one device.
 
 from __future__ import annotations
 
-import argparse
-import os
-import pathlib
+import device_options
 
 SHOWN = (1, 2, 3, 5, 10, 20)
 
 
 def main() -> None:
   """Prints a Markdown table."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  args = device_options.parse(
+    __doc__,
+    network="resnet18:0.25",
+    batch=40,
+    height=64,
+    width=32,
+    classes=500,
   )
-  parser.add_argument("--pretend", type=int, help="CPU devices")
-  parser.add_argument("--network", default="resnet18:0.25")
-  parser.add_argument("--dtype", default="float32")
-  parser.add_argument("--batch", type=int, default=40, help="multiple of 20")
-  parser.add_argument("--height", type=int, default=64)
-  parser.add_argument("--width", type=int, default=32, help="of the images")
-  parser.add_argument("--classes", type=int, default=500)
-  parser.add_argument("--json", type=pathlib.Path)
-  args = parser.parse_args()
-  if args.pretend:
-    flag = f"--xla_force_host_platform_device_count={args.pretend}"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
-    os.environ["JAX_PLATFORMS"] = "cpu"
   rows = measure(args)
   steps = [f"iteration {step}" for step in SHOWN]
   print("| | " + " | ".join(steps) + " |")
@@ -53,19 +43,11 @@ def measure(args) -> list[dict]:
   # Late: the number of devices is fixed when JAX starts.
   import jax
   import numpy as np
-  import optax
   import steps
 
-  from metabin_jax.methods import optim, state
   from metabin_jax.runtime.parallel import RUNNERS, Runner
 
-  network = steps.make_network(args.network, "bin", args.dtype, args)
-  tx, tx_balance = optim.make_params_tx(), optax.sgd(0.1)
-  start = jax.device_get(
-    state.create_state(steps.make_variables(network, args), tx, tx_balance)
-  )
-  step = steps.make_step(network, "iteration-first", tx, tx_balance)
-  batches = steps.make_batches(args)
+  start, step, batches = steps.make_training(args)
 
   def run(runner, arrange):
     """Losses of each iteration; all have the same images."""

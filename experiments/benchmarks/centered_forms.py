@@ -107,26 +107,15 @@ def compile_layer(layer, form, x, g, parameters):
   plain = form == "plain"
   with mock.patch.multiple(
     centered,
-    variance=variance if plain else centered.variance,
+    variance=centered._square_mean if plain else centered.variance,
     affine=affine if plain else centered.affine,
   ):
     return jax.jit(both).lower(x, g, parameters).compile()
 
 
-@jax.checkpoint
-def variance(x, mean):
-  """As the textbook has it."""
-  return jnp.mean(jnp.square(x - mean), axis=(-3, -2), keepdims=True)
-
-
-@jax.checkpoint
-def affine(x, center, gain, bias):
-  """As the textbook has it."""
-  wide = jnp.promote_types(x.dtype, jnp.float32)
-  center, gain, bias = (
-    centered.align(v, x).astype(wide) for v in (center, gain, bias)
-  )
-  return ((x.astype(wide) - center) * gain + bias).astype(x.dtype)
+def affine(x, *coefficients):
+  """What is behind `centered.affine`, its center not taken for a constant."""
+  return centered._affine(x, *(centered.align(v, x) for v in coefficients))
 
 
 if __name__ == "__main__":

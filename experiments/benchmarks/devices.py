@@ -10,31 +10,22 @@ splitting costs, not what it gains.
 
 from __future__ import annotations
 
-import argparse
-import os
-import pathlib
 import time
+
+import device_options
 
 
 def main() -> None:
   """Prints a Markdown table."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  args = device_options.parse(
+    __doc__,
+    more=[("--repeats", {"type": int, "default": 5})],
+    network="mobilenetv2:1.4",
+    batch=80,
+    height=256,
+    width=128,
+    classes=18530,
   )
-  parser.add_argument("--pretend", type=int, help="CPU devices")
-  parser.add_argument("--network", default="mobilenetv2:1.4")
-  parser.add_argument("--dtype", default="float32")
-  parser.add_argument("--batch", type=int, default=80, help="multiple of 20")
-  parser.add_argument("--height", type=int, default=256)
-  parser.add_argument("--width", type=int, default=128, help="of the images")
-  parser.add_argument("--classes", type=int, default=18530)
-  parser.add_argument("--repeats", type=int, default=5)
-  parser.add_argument("--json", type=pathlib.Path)
-  args = parser.parse_args()
-  if args.pretend:
-    flag = f"--xla_force_host_platform_device_count={args.pretend}"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
-    os.environ["JAX_PLATFORMS"] = "cpu"
   rows = measure(args)
   print("| runner | devices | seconds (range) | of one device | compiled in |")
   print("|---|---|---|---|---|")
@@ -55,18 +46,11 @@ def measure(args) -> list[dict]:
   # Late: the number of devices is fixed when JAX starts.
   import ceilings
   import jax
-  import optax
   import steps
 
-  from metabin_jax.methods import optim, state
   from metabin_jax.runtime.parallel import RUNNERS, Runner
 
-  network = steps.make_network(args.network, "bin", args.dtype, args)
-  tx, tx_balance = optim.make_params_tx(), optax.sgd(0.1)
-  variables = steps.make_variables(network, args)
-  start = jax.device_get(state.create_state(variables, tx, tx_balance))
-  step = steps.make_step(network, "iteration-first", tx, tx_balance)
-  batches = steps.make_batches(args)
+  start, step, batches = steps.make_training(args)
   counts = [
     count
     for count in (1, 2, 4, 8, 16)

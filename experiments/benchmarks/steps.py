@@ -121,6 +121,16 @@ def make_variables(network, args):
   )
 
 
+def make_training(args):
+  """State at the start, first-order iteration and batches of MetaBIN."""
+  network = make_network(args.network, "bin", args.dtype, args)
+  tx, tx_balance = optim.make_params_tx(), optax.sgd(0.1)
+  variables = make_variables(network, args)
+  start = jax.device_get(state.create_state(variables, tx, tx_balance))
+  step = make_step(network, "iteration-first", tx, tx_balance)
+  return start, step, make_batches(args)
+
+
 def prepare(network, name, args, row):
   """Compiles one step, notes what it is; returns a call of it."""
   tx, tx_balance = optim.make_params_tx(), optax.sgd(0.1)
