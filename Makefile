@@ -4,6 +4,7 @@
 #   SHORT=1                  a few iterations on tiny images, to try the path
 # make test                  ruff, mypy, pytest        make test-slow: the rest
 #   WORKERS=N                processes that share the tests (2)
+# make test-torch          what needs PyTorch, which this installs
 # make lint                  ruff and mypy             make format: ruff format
 # make clean                 remove environment and caches, keep runs/
 #
@@ -11,7 +12,7 @@
 #   ENV=PATH/bin/python      use this environment as it is, install nothing
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow lint format clean
+.PHONY: help quickstart test test-slow test-torch torch lint format clean
 SHELL := /bin/sh
 
 PYTHON ?=
@@ -30,10 +31,12 @@ ifeq ($(ENV),)
   RUN := $(VENV)/bin/python
   BASE := $(VENV)/base-$(WANTED)
   FULL := $(VENV)/full-$(WANTED)
+  TORCH := $(VENV)/torch-$(WANTED)
 else
   RUN := "$(ENV)"
   BASE :=
   FULL :=
+  TORCH :=
 endif
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt --editable
@@ -105,6 +108,12 @@ test: lint
 test-slow: $(FULL)
 	$(RUN) -m pytest $(SPREAD) -m slow
 
+torch: $(TORCH)
+
+test-torch: $(TORCH)
+	$(RUN) -c "import torch"
+	$(RUN) -m pytest tests/interop/torch_test.py
+
 lint: $(FULL)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -145,4 +154,8 @@ $(VENV)/base-$(WANTED): | setup.py constraints.txt
 
 $(VENV)/full-$(WANTED): | $(VENV)/base-$(WANTED)
 	$(INSTALL) ".[cpu,data,plots,tensorboard,test]"
+	@touch $@
+
+$(VENV)/torch-$(WANTED): | $(VENV)/full-$(WANTED)
+	$(INSTALL) ".[torch]"
 	@touch $@

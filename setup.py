@@ -39,12 +39,16 @@ DATA = [
   "h5py>=3.10",  # MATLAB files of version 7.3
 ]
 PLOTS = ["matplotlib>=3.9", "scikit-learn>=1.5"]
+WEIGHTS = ["huggingface_hub>=1.0", "safetensors>=0.6"]
+# 2.6 is the first whose weights_only=True cannot be got round.
+TORCH = ["torch>=2.6"]
 TEST = [
   "dill>=0.4.1",  # tfds.testing uses it and does not say so
   "mypy>=2.4",
   "pytest>=9",
   "pytest-xdist>=3.8",
   "ruff>=0.17.5",
+  "safetensors>=0.6",  # the files that conversion is tested with
 ]
 
 setup(
@@ -67,6 +71,9 @@ setup(
     "plots": PLOTS,
     "tensorboard": ["tensorboardX>=2.6.5"],
     "test": TEST,
+    "torch": TORCH,
+    "parquet": ["pyarrow>=20"],
+    "weights": WEIGHTS,
   },
   entry_points={"console_scripts": ["metabin = metabin_jax.cli.main:main"]},
 )

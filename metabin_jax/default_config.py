@@ -45,7 +45,8 @@ def get_config() -> config_dict.ConfigDict:
 
   config.model = config_dict.ConfigDict()
   # "mobilenetv2", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
-  # "osnet" (width 1, 0.75, 0.5 or 0.25 as published).
+  # "osnet" (width 1, 0.75, 0.5 or 0.25 as published), "mobilenetv2_standard"
+  # (as torchvision and timm build it).
   config.model.backbone = "mobilenetv2"
   # Channel multiplier; the paper's MobileNetV2 has 1.4 (Sec. 4.1).
   config.model.width = 1.4
@@ -62,6 +63,11 @@ def get_config() -> config_dict.ConfigDict:
   # Blocks compute their forward pass again in the backward pass, in place of
   # keeping it: the same numbers, less memory, more time.
   config.model.remat = False
+  # Weights to start from, in place of random ones: a file (torchvision's and
+  # timm's ResNets and MobileNetV2s, torchreid's MobileNetV2, checkpoints of the
+  # published code), "hf:OWNER/NAME", or the workdir of a run. The paper starts
+  # from ImageNet (Sec. 4.1). "" for none.
+  config.model.pretrained = ""
   # Python files, or importable modules, that register further norm arms and
   # backbones (WORKSPACE.md, "How to add"); files from the working directory.
   config.model.plugins = ()

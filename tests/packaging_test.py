@@ -58,6 +58,7 @@ ARROWS = {
     "ops",
     "evaluation",
     "data",
+    "interop",
     "default_config",
   ),
   "report": ("runtime", "methods", "models", "evaluation", "data"),
@@ -291,7 +292,7 @@ def test_constraints_allow_every_requirement(monkeypatch):
   )
   pinned = {name.lower().replace("_", "-"): v for name, v in pinned.items()}
   lines = [*given["install_requires"]]
-  for extra in ("data", "plots", "tensorboard", "test"):
+  for extra in ("data", "plots", "tensorboard", "test", "torch"):
     lines += given["extras_require"][extra]
   for line in lines:
     wanted = requirements.Requirement(line)

@@ -148,7 +148,7 @@ def test_commands_reach_their_work(document, home, capsys, monkeypatch):
       f"--workdir={folder}" in command for command in COMMANDS[document]
     ), f"no example trains {folder}"
     config = resolve.from_dict({"data": {"targets": [words.split("'")[1]]}})
-    return scoring.LoadedRun(1, resolve.resolve(config), None, {}, [])
+    return scoring.LoadedRun(1, resolve.resolve(config), None, {}, [], {})
 
   monkeypatch.setattr(loop, "train", stop)
   monkeypatch.setattr(scoring, "load_run", load_run)

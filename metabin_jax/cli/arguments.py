@@ -37,6 +37,39 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_embedding(parser: argparse.ArgumentParser) -> None:
+  """Adds the flags of all commands that embed images by a run."""
+  parser.add_argument("--step", type=int, help="checkpoint; default: newest")
+  parser.add_argument(
+    "--batch-size",
+    type=_count,
+    default=64,
+    metavar="N",
+    help="images of one call of the network (default: 64)",
+  )
+  parser.add_argument(
+    "--flip",
+    action=argparse.BooleanOptionalAction,
+    help="embed each image and its mirror image (default: as the run is "
+    "configured)",
+  )
+  parser.add_argument(
+    "--devices",
+    type=int,
+    default=1,
+    metavar="N",
+    help="devices that share each batch, 0 for all (default: 1)",
+  )
+
+
+def _count(text: str) -> int:
+  if not (text.isascii() and text.isdigit() and int(text)):
+    raise argparse.ArgumentTypeError(
+      f"{text} is no number of images; write a whole number from 1"
+    )
+  return int(text)
+
+
 def _pixels(text: str) -> int:
   if not (text.isascii() and text.isdigit() and int(text)):
     raise argparse.ArgumentTypeError(

@@ -71,6 +71,18 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
   return _resize(Image.fromarray(image), height, width)
 
 
+def from_pil(image: Image.Image, height: int, width: int) -> np.ndarray:
+  """An opened image to uint8 [height, width, 3], as `load_image` does it.
+
+  Raises:
+    UserError: for pixels that have no agreed range.
+  """
+  try:
+    return _resize(_to_rgb(_upright(image)), height, width)
+  except _BROKEN as error:
+    raise UserError(f"an image cannot be used: {error}.") from error
+
+
 def _resize(image: Image.Image, height: int, width: int) -> np.ndarray:
   if image.size != (width, height):
     image = image.resize((width, height), Image.Resampling.BICUBIC)

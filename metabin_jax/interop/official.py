@@ -10,19 +10,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from metabin_jax import models
 from metabin_jax.errors import UserError
+from metabin_jax.interop import layouts, matching
 from metabin_jax.models import registry, reid
 
-COLLECTIONS = ("params", "balance", "batch_stats")
 # Our variable name -> the reference's suffix, per arm.
 _BATCH = {"mean": "running_mean", "var": "running_var"}
 _SUFFIXES = {
-  "bn": {"bn_scale": "weight", "bn_bias": "bias", **_BATCH},
+  "bn": layouts.BATCH_NORM,
   "in": {"in_scale": "weight", "in_bias": "bias"},
   "bin_shared": {"scale": "weight", "bias": "bias", "rho": "gate", **_BATCH},
   "bin_half": {
@@ -37,6 +34,7 @@ _SUFFIXES = {
 _SUFFIXES["bin"] = {**_SUFFIXES["bin_half"], "rho": "gate"}
 # Some layers are of the one kind, some of the other.
 _SUFFIXES["dualnorm_metabin"] = {**_SUFFIXES["bn"], **_SUFFIXES["in"]}
+BACKBONES = ("mobilenetv2", *layouts.RESNETS)
 _CONSTANTS = {"pixel_mean": reid.PIXEL_MEAN, "pixel_std": reid.PIXEL_STD}
 
 
@@ -70,46 +68,37 @@ def from_official(
       "the state dict has no heads.classifier_fc.weight, so it is not a "
       "MetaBIN checkpoint; pass the dict stored under its key 'model'."
     )
-  if norm in registry.norms() and norm not in _SUFFIXES:
-    raise UserError(
-      f"the reference has no weights for norm {norm!r}; those it has are "
-      f"{', '.join(_SUFFIXES)}."
-    )
+  if norm in registry.norms():
+    check_network(backbone, norm)
   num_classes = state["heads.classifier_fc.weight"].shape[0]
-  try:
-    paths = _paths(backbone, norm, width, num_classes)
-  except ValueError as error:
-    raise UserError(str(error)) from error
-  needed = {key for key, _ in paths.values()}
-  counters = {_counter(key) for key in needed if key.endswith("running_var")}
-  missing = sorted(needed - set(state))
-  extra = sorted(set(state) - needed - counters - set(_CONSTANTS))
-  wrong = [
-    f"{key} is {np.shape(state[key])}, want {_layout_shape(key, shape)}"
-    for key, shape in paths.values()
-    if key in state and np.shape(state[key]) != _layout_shape(key, shape)
-  ]
-  wrong += [
-    f"{key} is not finite"
-    for key in sorted(needed & set(state))
-    if not np.isfinite(state[key]).all()
-  ]
-  for key, value in _CONSTANTS.items():
-    if key in state and not np.allclose(np.ravel(state[key]), value, rtol=1e-6):
-      wrong.append(f"{key} is not ImageNet's {value}")
-  if missing or extra or wrong:
-    raise UserError(
-      f"the weights do not fit {backbone} (norm {norm}, width {width}): "
-      f"{_count(missing, 'missing')}; {_count(extra, 'unknown')}; "
-      f"{_count(wrong, 'of another shape or value')}."
-    )
-  variables: dict[str, Any] = {name: {} for name in COLLECTIONS}
-  for path, (key, _) in paths.items():
-    node = variables
-    for part in path[:-1]:
-      node = node.setdefault(part, {})
-    node[path[-1]] = _from_torch(np.asarray(state[key]))
-  return variables
+  shapes = matching.shapes(backbone, norm, width, num_classes)
+  keys = {path: official_key(path[1:], norm) for path in shapes}
+  matching.check(
+    state,
+    {
+      keys[path]: matching.torch_shape(shape, path[-1] == "classifier")
+      for path, shape in shapes.items()
+    },
+    {*_CONSTANTS}
+    | {
+      matching.counter_key(key)
+      for key in keys.values()
+      if key.endswith("running_var")
+    },
+    f"{backbone} (norm {norm}, width {width})",
+    [
+      f"{key} is not ImageNet's {value}"
+      for key, value in _CONSTANTS.items()
+      if key in state
+      and not np.allclose(np.ravel(state[key]), value, rtol=1e-6)
+    ],
+  )
+  return matching.nest(
+    {
+      path: matching.from_torch(np.asarray(state[key]))
+      for path, key in keys.items()
+    }
+  )
 
 
 def to_official(
@@ -128,15 +117,29 @@ def to_official(
     key: np.asarray(value, np.float32).reshape(1, 3, 1, 1)
     for key, value in _CONSTANTS.items()
   }
-  for collection in COLLECTIONS:
-    flat = jax.tree_util.tree_leaves_with_path(variables.get(collection, {}))
-    for path, leaf in flat:
-      names = tuple(entry.key for entry in path)
-      key = official_key(names, norm)
-      state[key] = _to_torch(np.asarray(leaf))
-      if key.endswith("running_var"):
-        state[_counter(key)] = np.zeros((), np.int64)
+  for path, leaf in matching.flatten(variables).items():
+    key = official_key(path[1:], norm)
+    state[key] = matching.to_torch(np.asarray(leaf))
+    if key.endswith("running_var"):
+      state[matching.counter_key(key)] = np.zeros((), np.int64)
   return state
+
+
+def check_network(backbone: str, norm: str) -> None:
+  """Refuses a network that the reference does not have.
+
+  Raises:
+    UserError: says which it has.
+  """
+  for what, value, known in (
+    ("norm", norm, tuple(_SUFFIXES)),
+    ("backbone", backbone, BACKBONES),
+  ):
+    if value not in known:
+      raise UserError(
+        f"the reference has no weights for {what} {value!r}; those it has are "
+        f"{', '.join(known)}."
+      )
 
 
 def official_key(path: tuple[str, ...], norm: str) -> str:
@@ -157,52 +160,3 @@ def official_key(path: tuple[str, ...], norm: str) -> str:
   parts = [re.sub(r"^(layer\d+)_(\d+)$", r"\1.\2", part) for part in path[:-1]]
   suffix = "weight" if path[-1] == "kernel" else _SUFFIXES[norm][path[-1]]
   return ".".join([*parts, suffix])
-
-
-def _counter(running_var_key):
-  """The unused batch counter beside a running variance."""
-  return running_var_key.removesuffix("running_var") + "num_batches_tracked"
-
-
-def _paths(backbone, norm, width, num_classes):
-  """Our (collection, *path) -> (reference key, our shape)."""
-  network = models.create(
-    backbone, norm=norm, num_classes=num_classes, width=width
-  )
-  images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.uint8)
-  variables = jax.eval_shape(
-    lambda x: network.init(jax.random.key(0), x, mode="hold"), images
-  )
-  paths = {}
-  for collection in COLLECTIONS:
-    flat = jax.tree_util.tree_leaves_with_path(variables.get(collection, {}))
-    for path, leaf in flat:
-      names = tuple(entry.key for entry in path)
-      paths[(collection, *names)] = (official_key(names, norm), leaf.shape)
-  return paths
-
-
-def _layout_shape(key, shape):
-  """Our shape in the reference's layout."""
-  if len(shape) == 4:
-    return (shape[3], shape[2], shape[0], shape[1])
-  return shape[::-1] if key.endswith("classifier_fc.weight") else shape
-
-
-def _from_torch(array):
-  if array.ndim == 4:
-    return np.ascontiguousarray(array.transpose(2, 3, 1, 0))
-  return np.ascontiguousarray(array.T) if array.ndim == 2 else array
-
-
-def _to_torch(array):
-  if array.ndim == 4:
-    return np.ascontiguousarray(array.transpose(3, 2, 0, 1))
-  return np.ascontiguousarray(array.T) if array.ndim == 2 else array
-
-
-def _count(items, what):
-  if not items:
-    return f"none {what}"
-  shown = ", ".join(items[:5]) + (", ..." if len(items) > 5 else "")
-  return f"{len(items)} {what} ({shown})"

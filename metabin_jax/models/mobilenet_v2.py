@@ -1,12 +1,15 @@
-"""MobileNetV2 as MetaBIN uses it: 53 norm layers, last stride 1.
+"""MobileNetV2, as MetaBIN uses it (`mobilenetv2`) and as published.
 
 Two departures from the published network, both from the reference code: the
 first inverted residual keeps its 1x1 expansion (hence 53 norm layers, not 52),
 and channels are truncated, int(c * width), not rounded to multiples of 8.
+`mobilenetv2_standard` has neither: it is what most ImageNet weights are for.
+Both have last stride 1 by default.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -62,24 +65,28 @@ class InvertedResidual(nn.Module):
   expansion: int
   stride: int
   site: registry.Site
+  expand: bool = True
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array, mode: str) -> jax.Array:
     """Maps [B, H, W, I] to [B, H / stride, W / stride, features]."""
     hidden = x.shape[-1] * self.expansion
-    site = self.site._replace(last_position=3)
+    first = 1 if self.expand else 0
+    site = self.site._replace(last_position=first + 2)
+    y = x
+    if self.expand:
+      y = ConvNorm(
+        hidden,
+        self.norm,
+        site._replace(position=1),
+        dtype=self.dtype,
+        name="conv1",
+      )(y, mode)
     y = ConvNorm(
       hidden,
       self.norm,
-      site._replace(position=1),
-      dtype=self.dtype,
-      name="conv1",
-    )(x, mode)
-    y = ConvNorm(
-      hidden,
-      self.norm,
-      site._replace(position=2),
+      site._replace(position=first + 1),
       3,
       self.stride,
       True,
@@ -87,7 +94,8 @@ class InvertedResidual(nn.Module):
       name="dwconv2",
     )(y, mode)
     y = layers.Conv(self.features, dtype=self.dtype, name="conv3")(y)
-    y = registry.norm_at(self.norm, site._replace(position=3), "bn")(y, mode)
+    site = site._replace(position=first + 2)
+    y = registry.norm_at(self.norm, site, "bn")(y, mode)
     if self.stride == 1 and x.shape[-1] == self.features:
       y = x + y
     site = self.site._replace(kind="sum")
@@ -101,6 +109,8 @@ class MobileNetV2(nn.Module):
     norm: arm of the normalization layers, of `registry.norms()`.
     width: channel multiplier, above 0; the paper's is 1.4.
     last_stride: stride of the sixth stage, 1 or 2.
+    standard: the published network (Sandler et al., arXiv:1801.04381): no 1x1
+      convolution where nothing is expanded, channels in multiples of 8.
     dtype: computation type.
     remat: whether blocks compute their forward pass again in the backward.
   """
@@ -108,26 +118,28 @@ class MobileNetV2(nn.Module):
   norm: str = "bin"
   width: float = 1.0
   last_stride: int = 1
+  standard: bool = False
   dtype: Any = jnp.float32
   remat: bool = False
 
   @property
   def feature_dim(self) -> int:
     """Channels of the final map: 1280, more for widths above 1."""
-    return int(1280 * self.width) if self.width > 1 else 1280
+    return self.channels(1280) if self.width > 1 else 1280
+
+  def channels(self, base: int) -> int:
+    """Channels where width 1 has `base`."""
+    wanted = base * self.width
+    return _round_to_8(wanted) if self.standard else int(wanted)
 
   @nn.compact
   def __call__(self, x: jax.Array, mode: str) -> jax.Array:
     """Maps [B, H, W, 3] to [B, H / 16, W / 16, feature_dim]."""
-
-    def channels(base: int) -> int:
-      return int(base * self.width)
-
-    if channels(16) < 2:
+    if int(16 * self.width) < 2:
       raise ValueError(f"width is {self.width}, want at least 0.125.")
     site = registry.Site("norm", "mobilenetv2", 0)
     x = ConvNorm(
-      channels(32), self.norm, site, 3, 2, dtype=self.dtype, name="layer1"
+      self.channels(32), self.norm, site, 3, 2, dtype=self.dtype, name="layer1"
     )(x, mode)
     make_block = layers.rematerialized(InvertedResidual, self.remat)
     for stage, (expansion, base, blocks, stride) in enumerate(STAGES, 1):
@@ -138,11 +150,12 @@ class MobileNetV2(nn.Module):
           stage=stage, block=block, last_block=block == blocks - 1
         )
         x = make_block(
-          channels(base),
+          self.channels(base),
           self.norm,
           expansion,
           stride if block == 0 else 1,
           site,
+          expand=expansion > 1 or not self.standard,
           dtype=self.dtype,
           # The reference counts the stem as layer 1.
           name=f"layer{stage + 1}_{block}",
@@ -160,4 +173,13 @@ class MobileNetV2(nn.Module):
     )(x, mode)
 
 
+def _round_to_8(channels: float) -> int:
+  """The nearest multiple of 8, one more if that takes away over a tenth."""
+  rounded = max(8, int(channels + 4) // 8 * 8)
+  return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
 registry.register_backbone("mobilenetv2", MobileNetV2)
+registry.register_backbone(
+  "mobilenetv2_standard", functools.partial(MobileNetV2, standard=True)
+)

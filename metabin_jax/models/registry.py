@@ -122,9 +122,10 @@ def norms() -> tuple[str, ...]:
 
 
 def backbones() -> tuple[str, ...]:
-  """Names of all backbones, in the order of their registration."""
+  """Names of all backbones, sorted: their order must not depend on which of
+  their files a program imports first."""
   _load_own()
-  return tuple(_backbones)
+  return tuple(sorted(_backbones))
 
 
 def balanced_norms() -> tuple[str, ...]:
@@ -195,7 +196,7 @@ def make_backbone(
     ValueError: for an unknown name.
   """
   if name not in backbones():
-    raise ValueError(f"backbone is {name!r}, want one of {list(_backbones)}.")
+    raise ValueError(f"backbone is {name!r}, want one of {list(backbones())}.")
   return _backbones[name](
     norm=norm, width=width, last_stride=last_stride, dtype=dtype
   )

@@ -69,12 +69,17 @@ def create_network(config: Any, num_classes: int) -> models.ReIDNetwork:
   )
 
 
-def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
+def create_experiment(
+  config: Any,
+  records: Sequence[Record],
+  initialize: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> Experiment:
   """Builds everything from a resolved configuration and training images.
 
   Args:
     config: from `resolve.resolve`.
     records: training images of all sources.
+    initialize: turns the random initial variables into those to start from.
 
   Returns:
     The experiment at step 0.
@@ -106,6 +111,8 @@ def create_experiment(config: Any, records: Sequence[Record]) -> Experiment:
       f"built for {config.data.height_px}x{config.data.width_px} pixels: "
       f"{error}"
     ) from error
+  if initialize is not None:
+    variables = initialize(variables)
   tx_params = optim.make_params_tx(
     momentum=config.optim.momentum,
     weight_decay=config.optim.weight_decay,

@@ -20,6 +20,7 @@ from metabin_jax.runtime import (
   finite,
   metric_writer,
   pace,
+  pretrained,
   progress,
   resolve,
   run_folder,
@@ -101,9 +102,30 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
   written = run_folder.load_description(workdir) if store.steps() else None
   if written is not None:
     run_folder.check_same_run(written, description, workdir)
-  parts = experiment.create_experiment(config, records)
+  # A run that goes on has its weights, and may have lost the file.
+  initialize = None
+  if config.model.pretrained and not store.steps():
+    initialize = _initializer(config, description, say)
+  parts = experiment.create_experiment(config, records, initialize)
   with claim.claim(workdir):
     return _run(config, sources, workdir, store, parts, description, stop, say)
+
+
+def _initializer(config, description, say):
+  """What puts `model.pretrained` into new variables, and says so."""
+  initial = pretrained.load(config.model.pretrained)
+  distributed.check_equal(
+    {"their initial weights": initial.sha256}, "give the same file to all."
+  )
+
+  def initialize(variables):
+    variables, record = pretrained.start(variables, initial, config.model.norm)
+    description["pretrained"] = record
+    for line in pretrained.lines(record):
+      say(line)
+    return variables
+
+  return initialize
 
 
 def _run(
@@ -124,6 +146,7 @@ def _run(
   )
   if found is not None:
     run_folder.check_same_run(found.metadata, description, workdir)
+    description["pretrained"] = found.metadata.get("pretrained")
     state = parts.runner.place(found.state)
   start = int(state.step)
   if start >= total:

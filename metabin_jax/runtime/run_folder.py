@@ -14,6 +14,7 @@ from typing import Any
 
 import metabin_jax
 from metabin_jax import default_config
+from metabin_jax.data.public.registry import PUBLIC_SETS
 from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.table import save_json
@@ -88,9 +89,15 @@ def describe_sources(sources: Sequence[DataSet]) -> list[dict[str, Any]]:
       "public": source.provenance.public,
       "variant": source.provenance.variant,
       "notes": list(source.provenance.notes),
+      "terms": terms(source.provenance.public),
     }
     for source in sources
   ]
+
+
+def terms(public: str) -> str:
+  """On what terms a public data set is given; "" for other data."""
+  return PUBLIC_SETS[public].terms if public in PUBLIC_SETS else ""
 
 
 def save_description(

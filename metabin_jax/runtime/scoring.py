@@ -15,10 +15,13 @@ from metabin_jax.data.records import DataSet, Fold, Record
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation import adabn, evaluate, extract, settings, summary
 from metabin_jax.evaluation.summary import Summary
+from metabin_jax.models.reid import PIXEL_MEAN, PIXEL_STD
 from metabin_jax.runtime import (
   checkpoint,
+  digest,
   distributed,
   experiment,
+  leaves,
   resolve,
   run_folder,
 )
@@ -34,6 +37,7 @@ class LoadedRun(NamedTuple):
   network: Any
   variables: dict[str, Any]
   sources: list[dict[str, Any]]  # from `run_folder.describe_sources`
+  card: dict[str, Any]  # from `make_card`
 
 
 def load_run(
@@ -71,7 +75,62 @@ def load_run(
   }
   # Runs of before sources were described have none.
   sources = found.metadata.get("sources", [])
-  return LoadedRun(found.step, config, network, variables, sources)
+  card = make_card(workdir, found, config, variables)
+  return LoadedRun(found.step, config, network, variables, sources, card)
+
+
+def make_card(
+  workdir: pathlib.Path,
+  found: checkpoint.Restored,
+  config: Any,
+  variables: Mapping[str, Any],
+) -> dict[str, Any]:
+  """What a user of a network's embeddings must know, as JSON data.
+
+  Args:
+    workdir: folder of the run.
+    found: its checkpoint.
+    config: its configuration, resolved.
+    variables: its weights.
+
+  Returns:
+    Which model, what it takes, what it gives, what it was trained on and on
+    what terms these data are given.
+  """
+  # Runs of before terms were described have none.
+  sources = [
+    {**source, "terms": source.get("terms", run_folder.terms(source["public"]))}
+    for source in found.metadata.get("sources", [])
+  ]
+  return {
+    "model": {
+      "run": workdir.resolve().name,
+      "step": found.step,
+      "sha256": digest.digest_leaves(leaves.unnest(variables), None),
+      "backbone": config.model.backbone,
+      "width": config.model.width,
+      "norm": config.model.norm,
+    },
+    "input": {
+      "height_px": config.data.height_px,
+      "width_px": config.data.width_px,
+      "channels": "RGB",
+      "range": [0, 255],
+      "resize": "bicubic",
+      "mean": list(PIXEL_MEAN),
+      "std": list(PIXEL_STD),
+    },
+    "embedding": {
+      "dim": variables["params"]["classifier"].shape[0],
+      "metric": config.eval.metric,
+      "flip": config.eval.flip,
+    },
+    "training": {
+      "sources": sources,
+      "pretrained": found.metadata.get("pretrained"),
+      "converted": found.metadata.get("converted"),
+    },
+  }
 
 
 def override_eval(config: Any, changes: Mapping[str, Any]) -> Any:

@@ -41,7 +41,7 @@ class Setup:
     self.said = []
     self.built = 0
 
-  def create_experiment(self, config, records):
+  def create_experiment(self, config, records, initialize=None):
     self.built += 1
     state = TrainState(
       step=jnp.zeros((), jnp.int32),

@@ -124,7 +124,7 @@ def test_unknown_stored_keys_are_refused():
     ({"preset": "x"}, "preset is 'x'; choose one of released, paper"),
     (
       {"model__backbone": "vgg"},
-      "backbone is 'vgg'; .* osnet, resnet18",
+      "backbone is 'vgg'; .* mobilenetv2_standard, osnet, resnet101, resnet152",
     ),
     ({"model__norm": "gn"}, "model.norm is 'gn'; choose one of .*bin_half"),
     ({"model__dtype": "float16"}, "dtype is 'float16'; .* bfloat16"),

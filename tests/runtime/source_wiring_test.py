@@ -125,7 +125,7 @@ def seen_fixture(monkeypatch):
       digests.append([np.asarray(part).tobytes() for part in batch])
     return state, {"lr": jnp.zeros(())}
 
-  def create_experiment(config, records):
+  def create_experiment(config, records, initialize=None):
     return experiment.Experiment(
       network=None,
       plan=experiment.create_plan(config, records),

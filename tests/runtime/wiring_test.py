@@ -371,10 +371,12 @@ def test_every_key_of_the_steps_has_a_case():
   covered = {key for key, _, _ in CASES if key.split(".")[0] in sections}
   # Tests of their own: only method "joint" has the first two, only "mldg" the
   # next two (mldg_wiring_test.py), the next needs another runner, and the last
-  # is read before anything is bound (plugins_test.py).
+  # two are read before anything is bound (plugins_test.py,
+  # cli/convert_command_test.py).
   alone = {"optim.joint_rho", "optim.classifier_only_epochs"}
   alone |= {"meta.combined", "meta.base_step", "parallel.batch_moments"}
-  assert covered | alone | {"model.plugins"} == keys
+  before = {"model.plugins", "model.pretrained"}
+  assert covered | alone | before == keys
 
 
 def test_device_moments(build):

@@ -1,0 +1,182 @@
+"""Embeddings on disk with the names of their images: .npz or Parquet."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metabin_jax.errors import UserError
+
+SUFFIXES = (".npz", ".parquet")
+_CARD = "metabin"  # key of the description in a Parquet file
+_BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
+
+
+class Embeddings(NamedTuple):
+  """Embeddings and what belongs to each.
+
+  Attributes:
+    names: of the images, no two alike.
+    vectors: float32 [N, D].
+    pids: persons, "" where unknown.
+    camids: int64 [N] cameras, -1 where unknown.
+    card: which model has made them, and of what; JSON data.
+  """
+
+  names: tuple[str, ...]
+  vectors: np.ndarray
+  pids: tuple[str, ...]
+  camids: np.ndarray
+  card: dict[str, Any]
+
+
+def check_suffix(option: str, path: pathlib.Path) -> None:
+  """Refuses a file name that says no format."""
+  if path.suffix.lower() not in SUFFIXES:
+    raise UserError(
+      f"{option}={path} has an ending that says no format; choose one of "
+      f"{', '.join(SUFFIXES)}."
+    )
+
+
+def save(path: pathlib.Path, embeddings: Embeddings) -> None:
+  """Writes embeddings; the file is there in full or not at all.
+
+  Args:
+    path: ends in .npz or .parquet; a Parquet file has the columns name, pid,
+      camid and embedding.
+    embeddings: what to write.
+
+  Raises:
+    UserError: for another ending, or if pyarrow is not installed.
+  """
+  check_suffix("the file", path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  part = path.with_name(f".{path.name}.part")
+  try:
+    if path.suffix.lower() == ".npz":
+      with open(part, "wb") as file:
+        np.savez(
+          file,
+          names=_texts(embeddings.names),
+          embeddings=embeddings.vectors,
+          pids=_texts(embeddings.pids),
+          camids=embeddings.camids,
+          card=np.array(json.dumps(embeddings.card)),
+        )
+    else:
+      _save_parquet(part, embeddings)
+    os.replace(part, path)
+  finally:
+    part.unlink(missing_ok=True)
+
+
+def load(path: pathlib.Path) -> Embeddings:
+  """Reads what `save` has written.
+
+  Raises:
+    UserError: if the file is missing, damaged or something else.
+  """
+  check_suffix("the file", path)
+  try:
+    if path.suffix.lower() == ".parquet":
+      return _load_parquet(path)
+    # Opened here: NumPy leaves a damaged file open.
+    with open(path, "rb") as stream, np.load(stream) as file:
+      return Embeddings(
+        tuple(str(name) for name in file["names"]),
+        file["embeddings"],
+        tuple(str(pid) for pid in file["pids"]),
+        file["camids"],
+        json.loads(str(file["card"])),
+      )
+  except FileNotFoundError as error:
+    raise UserError(
+      f"{path} does not exist; write it with `metabin extract`."
+    ) from error
+  except _BROKEN as error:
+    raise UserError(
+      f"{path} holds no embeddings of `metabin extract`, or is damaged "
+      f"({error})."
+    ) from error
+
+
+def unit_rows(embeddings: Embeddings, dim: int) -> np.ndarray:
+  """Embeddings scaled to length 1.
+
+  Args:
+    embeddings: [N, D].
+    dim: what D must be.
+
+  Returns:
+    float32 [N, D].
+
+  Raises:
+    UserError: for another D, repeated names, and embeddings that are zero or
+      not finite.
+  """
+  vectors = np.asarray(embeddings.vectors, np.float32)
+  if vectors.ndim != 2 or vectors.shape[1] != dim:
+    raise UserError(f"embeddings have shape {vectors.shape}, want [N, {dim}].")
+  if len(set(embeddings.names)) != len(embeddings.names):
+    raise UserError("two embeddings have one name; names must differ.")
+  length = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+  bad = ~(np.isfinite(length) & (length > 0))[:, 0]
+  if bad.any():
+    raise UserError(
+      f"the embedding of {embeddings.names[int(np.argmax(bad))]} is zero or "
+      "not finite and has no direction; leave the image out."
+    )
+  return (vectors / length).astype(np.float32)
+
+
+def _texts(texts: Sequence[str]) -> np.ndarray:
+  # An empty list would become an array of floats.
+  return np.array(texts, dtype=np.str_)
+
+
+def _pyarrow() -> Any:
+  try:
+    importlib.import_module("pyarrow.parquet")
+    return importlib.import_module("pyarrow")
+  except ImportError as error:
+    raise UserError(
+      "Parquet files need the package pyarrow; install it with `pip install "
+      "'metabin_jax[parquet]'`, or use .npz."
+    ) from error
+
+
+def _save_parquet(path: pathlib.Path, embeddings: Embeddings) -> None:
+  arrow = _pyarrow()
+  flat = arrow.array(np.ravel(embeddings.vectors))
+  size = embeddings.vectors.shape[1]
+  table = arrow.table(
+    {
+      "name": arrow.array(embeddings.names, arrow.string()),
+      "pid": arrow.array(embeddings.pids, arrow.string()),
+      "camid": arrow.array(embeddings.camids, arrow.int64()),
+      "embedding": arrow.FixedSizeListArray.from_arrays(flat, size),
+    }
+  )
+  table = table.replace_schema_metadata({_CARD: json.dumps(embeddings.card)})
+  arrow.parquet.write_table(table, path)
+
+
+def _load_parquet(path: pathlib.Path) -> Embeddings:
+  table = _pyarrow().parquet.read_table(path)
+  column = table["embedding"].combine_chunks()
+  vectors = column.flatten().to_numpy(zero_copy_only=False)
+  return Embeddings(
+    tuple(table["name"].to_pylist()),
+    vectors.reshape(len(table), -1),
+    tuple(table["pid"].to_pylist()),
+    table["camid"].to_numpy(),
+    json.loads((table.schema.metadata or {})[_CARD.encode()]),
+  )

@@ -1,0 +1,245 @@
+"""`metabin extract` and the Extractor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import tiny_run
+from miniatures import viper
+from PIL import Image
+
+import metabin_jax
+from metabin_jax.cli.main import main
+from metabin_jax.data import image_lists
+from metabin_jax.errors import UserError
+from metabin_jax.evaluation import embedding_file, extract
+from metabin_jax.runtime import extraction, scoring
+from metabin_jax.runtime.extractor import Extractor
+
+COUNT = 11
+
+
+@pytest.fixture(scope="module", name="folder")
+def folder_fixture(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("pictures")
+  for number in range(COUNT):
+    tiny_run.write_image(folder / f"{number:02d}.png", seed=100 + number)
+  return folder
+
+
+@pytest.fixture(scope="module", name="extractor")
+def extractor_fixture():
+  return Extractor.from_checkpoint(tiny_run.finished(), batch_size=8)
+
+
+def command(folder, out, *more):
+  words = ["extract", str(tiny_run.finished()), str(folder), f"--out={out}"]
+  return [*words, "--batch-size=8", *more]
+
+
+def test_embeddings_are_those_of_the_network(folder, tmp_path, capsys):
+  out = tmp_path / "e.npz"
+  assert main(command(folder, out)) == 0
+  assert f"{out}: 11 embeddings of 64 numbers" in capsys.readouterr().out
+  found = embedding_file.load(out)
+  assert found.names == tuple(f"{n:02d}.png" for n in range(COUNT))
+  run = scoring.load_run(tiny_run.finished())
+  images = np.stack(
+    [np.asarray(Image.open(folder / name)) for name in found.names]
+  )
+  want = run.network.apply(run.variables, images, mode="eval").embedding
+  np.testing.assert_allclose(found.vectors, want, rtol=1e-5, atol=1e-6)
+  assert found.card["input"]["height_px"] == 32
+  assert found.card["embedding"] == {
+    "dim": 64,
+    "metric": "cosine",
+    "flip": False,
+  }
+  assert found.card["model"]["step"] == tiny_run.STEPS
+  assert len(found.card["training"]["sources"]) == 1
+  assert os.listdir(tmp_path) == ["e.npz"]
+
+
+def test_labels_of_a_data_set_are_kept(tmp_path):
+  out = tmp_path / "e.npz"
+  spec = f"manifest:{tiny_run.root()}/test.csv"
+  assert main(command(spec, out)) == 0
+  found = embedding_file.load(out)
+  assert len(found.names) == 15
+  assert len(set(found.pids)) == 5
+  assert set(found.camids) == {0, 1, 2}
+
+
+def test_public_sets_that_are_not_whole_are_embedded_when_asked_for(
+  tmp_path, capsys
+):
+  viper.build(tmp_path)
+  out = tmp_path / "e.npz"
+  words = command(f"viper:{tmp_path}", out)
+  assert main(words) == 2
+  assert "(--allow-partial)" in capsys.readouterr().err
+  assert main([*words, "--allow-partial"]) == 0
+  assert "note: viper is partial" in capsys.readouterr().err
+  found = embedding_file.load(out)
+  assert "cam_a/000_0.bmp" in found.names
+  assert len(set(found.pids)) == 16
+
+
+def test_an_embedding_does_not_depend_on_the_others(folder, extractor):
+  paths = sorted(folder.iterdir())
+  together = extractor(paths)
+  for rows in ([3], [10, 3, 0], range(COUNT)):
+    alone = extractor([paths[row] for row in rows])
+    np.testing.assert_array_equal(alone, together[list(rows)])
+  # Another batch size is another program, which rounds differently: measured
+  # 1.5e-6 for this network.
+  other = Extractor.from_checkpoint(tiny_run.finished(), batch_size=3)(paths)
+  length = np.linalg.norm(together, axis=1)
+  assert (np.linalg.norm(other - together, axis=1) < 5e-6 * length).all()
+
+
+def test_images_in_memory(folder, extractor):
+  paths = sorted(folder.iterdir())[:3]
+  want = extractor(paths)
+  pictures = [Image.open(path) for path in paths]
+  arrays = [np.asarray(picture) for picture in pictures]
+  for images in (pictures, arrays, np.stack(arrays)):
+    np.testing.assert_array_equal(extractor(images), want)
+  blue_first = np.stack(arrays)[..., ::-1]
+  np.testing.assert_array_equal(extractor(blue_first, order="BGR"), want)
+  np.testing.assert_array_equal(extractor(str(paths[0])), want[:1])
+  assert extractor([]).shape == (0, 64)
+  assert extractor.dim == 64
+  with pytest.raises(UserError, match=r"want \[H, W, 3\]; channels come last"):
+    extractor([arrays[0].transpose(2, 0, 1)])
+  assert metabin_jax.Extractor is Extractor
+
+
+def test_mirrored_images_and_devices(folder, extractor):
+  paths = sorted(folder.iterdir())
+  several = Extractor.from_checkpoint(
+    tiny_run.finished(), batch_size=8, devices=jax.local_devices()[:4]
+  )
+  np.testing.assert_allclose(
+    several(paths), extractor(paths), rtol=1e-4, atol=1e-5
+  )
+  flipped = Extractor.from_checkpoint(tiny_run.finished(), flip=True)
+  rows = flipped([Image.open(path) for path in paths])
+  np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
+  assert flipped.card["embedding"]["flip"]
+
+
+def test_unreadable_images(folder, tmp_path, capsys):
+  pictures = tmp_path / "pictures"
+  shutil.copytree(folder, pictures)
+  (pictures / "05.png").write_bytes(b"no image")
+  out = tmp_path / "e.npz"
+  assert main(command(pictures, out)) == 2
+  assert "05.png cannot be read" in capsys.readouterr().err
+  assert not out.exists()
+  assert main(command(pictures, out, "--skip-unreadable")) == 0
+  printed = capsys.readouterr()
+  assert "10 embeddings of 64 numbers, 1 left out" in printed.out
+  assert "left out 05.png: image" in printed.err
+  found = embedding_file.load(out)
+  assert "05.png" not in found.names
+  whole = tmp_path / "whole.npz"
+  assert main(command(folder, whole)) == 0
+  every = embedding_file.load(whole)
+  keep = [name != "05.png" for name in every.names]
+  np.testing.assert_allclose(found.vectors, every.vectors[keep], rtol=1e-6)
+
+
+# Ends itself in the second chunk, when its file is written but not in place.
+KILLED = """
+import os, signal, sys
+from metabin_jax.runtime import extraction
+extraction.CHUNK = 4
+replace = os.replace
+def replace_or_die(source, target):
+  if str(target).endswith("000004.npz"):
+    os.kill(os.getpid(), signal.SIGKILL)
+  replace(source, target)
+extraction.os.replace = replace_or_die
+from metabin_jax.cli.main import main
+from metabin_jax.data import image_lists
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_killed_and_continued_equals_never_stopped(
+  folder, tmp_path, capsys, monkeypatch
+):
+  out = tmp_path / "e.npz"
+  killed = subprocess.run(
+    [sys.executable, "-c", KILLED, *command(folder, out)],
+    cwd=tiny_run.REPOSITORY,
+    capture_output=True,
+    check=False,
+  )
+  assert killed.returncode == -signal.SIGKILL, killed.stderr
+  assert not out.exists()
+  monkeypatch.setattr(extraction, "CHUNK", 4)
+  asked = []
+  embed_files = Extractor.embed_files
+
+  def count(self, paths, skip=False):
+    asked.extend(paths)
+    return embed_files(self, paths, skip)
+
+  monkeypatch.setattr(Extractor, "embed_files", count)
+  assert main(command(folder, out)) == 0
+  assert "continuing: 1 chunks of 4 images are done" in capsys.readouterr().err
+  assert len(asked) == COUNT - 4
+  whole = tmp_path / "whole.npz"
+  assert main(command(folder, whole)) == 0
+  np.testing.assert_array_equal(
+    embedding_file.load(out).vectors, embedding_file.load(whole).vectors
+  )
+  assert sorted(os.listdir(tmp_path)) == ["e.npz", "whole.npz"]
+
+
+def test_chunks_of_other_images_are_not_used(
+  folder, tmp_path, capsys, extractor
+):
+  parts = tmp_path / "e.npz.parts"
+  said = []
+  entries = image_lists.list_images([str(folder)])
+  extraction.extract(extractor, entries, parts, say=said.append)
+  assert not said
+  fewer, _ = extraction.extract(extractor, entries[:3], parts, say=said.append)
+  assert "of other images or another network: starting anew" in said[0]
+  assert len(fewer.names) == 3
+
+
+def test_mistakes(folder, tmp_path, capsys):
+  def mistake(*words):
+    assert main(list(words)) == 2
+    return capsys.readouterr().err
+
+  run, out = str(tiny_run.finished()), f"--out={tmp_path / 'e.npz'}"
+  assert "says no format" in mistake(
+    "extract", run, str(folder), f"--out={tmp_path / 'e.csv'}"
+  )
+  assert "holds no run" in mistake("extract", str(tmp_path), str(folder), out)
+  assert "does not exist" in mistake("extract", run, str(folder / "no"), out)
+  assert "0 is no number of images" in mistake(
+    "extract", run, str(folder), out, "--batch-size=0"
+  )
+  assert not os.listdir(tmp_path)
+
+
+def test_embedder_and_extractor_are_one(folder, extractor):
+  run = scoring.load_run(tiny_run.finished())
+  embed = extract.make_embedder(run.network, run.variables, 8)
+  images = np.stack(
+    [np.asarray(Image.open(path)) for path in sorted(folder.iterdir())]
+  )
+  np.testing.assert_array_equal(embed(images), extractor(images))
