@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from metabin_jax.data.images import load_image
-from metabin_jax.data.records import DataSet, Fold, Record
+from metabin_jax.data.records import DataSet, Record
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation import adabn, evaluate, extract, settings, summary
 from metabin_jax.evaluation.summary import Summary
@@ -171,17 +171,39 @@ def score(
   Raises:
     UserError: if an image cannot be read or no query is valid.
   """
+  return {
+    target.name: summary.combine_folds(
+      [
+        summary.summarize(ranked.ranking, config.eval.ranks)
+        for ranked in rank_target(config, network, variables, target)
+      ]
+    )
+    for target in targets
+  }
+
+
+def rank_target(
+  config: Any, network: Any, variables: Mapping[str, Any], target: DataSet
+) -> Iterator[evaluate.RankedFold]:
+  """Embeds a target and ranks its folds.
+
+  Args:
+    config: resolved configuration (sections data and eval).
+    network: the network.
+    variables: its weights.
+    target: a checked data set with folds.
+
+  Yields:
+    The folds, in their order.
+
+  Raises:
+    UserError: if an image cannot be read.
+  """
   chosen = settings.from_config(config.eval)
   size = config.eval.batch_size
   # Those of this process: others embed images of their own.
   devices = jax.local_devices()[: config.parallel.devices or None]
   variables = jax.device_get(dict(variables))
-
-  def embed_with(variables: Mapping[str, Any]) -> extract.Embedder:
-    return extract.make_embedder(
-      network, variables, size, flip=chosen.flip, devices=devices
-    )
-
   height, width = config.data.height_px, config.data.width_px
   with ThreadPoolExecutor(config.data.workers or None) as pool:
 
@@ -189,7 +211,11 @@ def score(
       read = pool.map(lambda path: load_image(path, height, width), paths)
       return np.stack(list(read))
 
-    def embed_records(embed: extract.Embedder) -> EmbedRecords:
+    def embed_with(variables: Mapping[str, Any]) -> EmbedRecords:
+      embed = extract.make_embedder(
+        network, variables, size, flip=chosen.flip, devices=devices
+      )
+
       def embed_paths(paths: Sequence[str]) -> np.ndarray:
         return extract.embed_paths(embed, load, paths)
 
@@ -197,21 +223,11 @@ def score(
         embed_paths, [record.path for record in records]
       )
 
-    def score_adapted(fold: Fold) -> Summary:
+    if chosen.adapt_bn == "none":
+      embed = embed_with(variables)
+      yield from evaluate.rank_folds(target.folds, embed, chosen)
+      return
+    for fold in target.folds:
       paths = adabn.choose_paths(fold, chosen.adapt_bn)
       adapted = adabn.adapt(network, variables, load, paths, size)
-      embed = embed_records(embed_with(adapted))
-      return evaluate.evaluate_folds([fold], embed, chosen)[0]
-
-    if chosen.adapt_bn != "none":
-      return {
-        target.name: summary.combine_folds(
-          [score_adapted(fold) for fold in target.folds]
-        )
-        for target in targets
-      }
-    embed = embed_records(embed_with(variables))
-    return {
-      target.name: evaluate.evaluate_target(target.folds, embed, chosen)
-      for target in targets
-    }
+      yield from evaluate.rank_folds([fold], embed_with(adapted), chosen)

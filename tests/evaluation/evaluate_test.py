@@ -225,17 +225,17 @@ def test_place_decides_who_ranks(wide, monkeypatch):
   device_ranking = pytest.importorskip("metabin_jax.evaluation.device_ranking")
   used = []
 
-  def watch(module, name):
-    rank_queries = module.rank_queries
+  def watch(module, function, name):
+    rank = getattr(module, function)
 
     def watched(*args, **options):
       used.append(name)
-      return rank_queries(*args, **options)
+      return rank(*args, **options)
 
-    monkeypatch.setattr(module, "rank_queries", watched)
+    monkeypatch.setattr(module, function, watched)
 
-  watch(ranking, "host")
-  watch(device_ranking, "device")
+  watch(ranking, "rank_blocks", "host")
+  watch(device_ranking, "rank_queries", "device")
   host = scored(wide, place="host")
   assert scored(wide, place="device") == host
   assert scored(wide, place="auto") == host

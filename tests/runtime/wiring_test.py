@@ -518,19 +518,23 @@ def test_metabin_binds_both_steps_and_one_state(build):
 
 @pytest.fixture(name="asked")
 def asked_fixture(monkeypatch):
-  """asked(changes) -> settings of `evaluate_target`, what the embedder got."""
+  """asked(changes) -> settings of `rank_folds`, what the embedder got."""
 
   def ask(changes):
-    recorder = Recorder(lambda *a, **k: {"mAP": 0.5})
-    monkeypatch.setattr(evaluate, "evaluate_target", recorder)
+    ranked = SimpleNamespace(ranking="ranking")
+    recorder = Recorder(lambda *a, **k: iter([ranked]))
+    monkeypatch.setattr(evaluate, "rank_folds", recorder)
+    summarize = Recorder(lambda *a, **k: {"mAP": 0.5})
+    monkeypatch.setattr(scoring.summary, "summarize", summarize)
     embedder = Recorder(lambda *a, **k: None)
     monkeypatch.setattr(scoring.extract, "make_embedder", embedder)
     fold = Fold("only", (), ())
     found = scoring.score(
       make(changes), "network", {}, [DataSet("x", folds=(fold,))]
     )
-    assert found == {"x": {"mAP": 0.5}}
+    assert found == {"x": {"mAP": 0.5, "mAP/std": 0.0, "folds": 1}}
     folds, _, settings = recorder.only.args
+    assert summarize.only.args == ("ranking", settings.ranks)
     assert folds == (fold,)
     made = {"batch": embedder.only.args[2], **embedder.only.kwargs}
     return settings, made
