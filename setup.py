@@ -44,6 +44,7 @@ WEIGHTS = ["huggingface_hub>=1.0", "safetensors>=0.6"]
 TORCH = ["torch>=2.6"]
 TEST = [
   "dill>=0.4.1",  # tfds.testing uses it and does not say so
+  "faiss-cpu>=1.12",  # the search that it may do is tested with it
   "mypy>=2.4",
   "pytest>=9",
   "pytest-xdist>=3.8",
@@ -72,6 +73,7 @@ setup(
     "tensorboard": ["tensorboardX>=2.6.5"],
     "test": TEST,
     "torch": TORCH,
+    "faiss": ["faiss-cpu>=1.12"],
     "parquet": ["pyarrow>=20"],
     "weights": WEIGHTS,
   },

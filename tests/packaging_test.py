@@ -30,6 +30,7 @@ BUILDERS = "metabin_jax.data.tfds_builders"
 # Imported inside functions only -> the extra that installs it, or the core
 # package that needs it itself.
 LATE = {
+  "faiss": "faiss",
   "h5py": "data",
   "matplotlib": "plots",
   "scipy": "jax",
@@ -39,6 +40,7 @@ LATE = {
 # Imported name -> name that installs it, where they differ.
 INSTALLED_AS = {
   "absl": "absl-py",
+  "faiss": "faiss-cpu",
   "orbax": "orbax-checkpoint",
   "PIL": "pillow",
   "sklearn": "scikit-learn",

@@ -42,7 +42,7 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
   parser.add_argument("--step", type=int, help="checkpoint; default: newest")
   parser.add_argument(
     "--batch-size",
-    type=_count,
+    type=count,
     default=64,
     metavar="N",
     help="images of one call of the network (default: 64)",
@@ -62,10 +62,11 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
   )
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+  """Reads a whole number from 1, for `type` of a flag."""
   if not (text.isascii() and text.isdigit() and int(text)):
     raise argparse.ArgumentTypeError(
-      f"{text} is no number of images; write a whole number from 1"
+      f"{text} is no such number; write a whole number from 1"
     )
   return int(text)
 

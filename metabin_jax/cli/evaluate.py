@@ -6,7 +6,7 @@ import argparse
 import functools
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metabin_jax.cli import arguments, data_options, outputs
@@ -59,7 +59,8 @@ def run(argv: Sequence[str]) -> int:
   names = _names(folders)
   # Late imports: help and mistakes in flags should not wait for JAX.
   from metabin_jax.cli import provenance
-  from metabin_jax.data import checks, overlaps, readers
+  from metabin_jax.cli.targets import open_targets
+  from metabin_jax.data import readers
   from metabin_jax.evaluation import settings
   from metabin_jax.evaluation.table import Row, format_table
   from metabin_jax.runtime import compilation_cache, scoring
@@ -97,17 +98,9 @@ def run(argv: Sequence[str]) -> int:
     )
     if not specs:
       raise UserError(f"{folder} has no targets of its own; pass --target.")
-    targets = [open_dataset(spec) for spec in specs]
+    targets, warnings = open_targets(loaded, config, specs, open_dataset, note)
     for target in targets:
       provenance.reject_other_data(used.setdefault(target.name, target), target)
-      for source in loaded.sources:
-        overlaps.reject_trained(source["public"], target)
-    sources, warnings = _open_sources(config.data.sources, open_dataset)
-    for fold in checks.check_targets(
-      sources, targets, cross_camera=config.eval.cross_camera
-    ):
-      for line in fold.notes:
-        note(line)
     by_run.append(
       {
         target: Row(target, name, summary)
@@ -215,21 +208,3 @@ def _other_sources(
     f"protocol {protocol} trains on {', '.join(wanted)}, but this run was "
     f"trained on {', '.join(trained) or 'data that it does not name'}"
   ]
-
-
-def _open_sources(
-  specs: Sequence[str],
-  open_dataset: Callable[[str], Any],
-) -> tuple[list[Any], list[str]]:
-  """The training data that is still there, to see that no target is in it.
-
-  Returns:
-    (data sets, a sentence about each that cannot be opened).
-  """
-  sources, warnings = [], []
-  for spec in specs:
-    try:
-      sources.append(open_dataset(spec))
-    except UserError as error:
-      warnings.append(f"not checked for persons that were trained on: {error}")
-  return sources, warnings

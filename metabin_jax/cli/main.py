@@ -23,6 +23,7 @@ COMMANDS = {
   "search": ("metabin_jax.cli.search", "find persons in a gallery"),
   "prepare": ("metabin_jax.cli.prepare", "resize training images once"),
   "figures": ("metabin_jax.cli.figures", "draw what runs have learned"),
+  "report": ("metabin_jax.cli.report", "one page about a run"),
   "repro": ("metabin_jax.cli.repro", "reproduce a table or figure"),
 }
 FAILED = 1

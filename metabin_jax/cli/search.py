@@ -51,6 +51,13 @@ def run(argv: Sequence[str]) -> int:
     help="images to list for each query (default: 10)",
   )
   parser.add_argument(
+    "--engine",
+    choices=("auto", "faiss"),
+    default="auto",
+    help="what multiplies: auto: JAX on an accelerator, else NumPy; faiss: "
+    "FAISS, if it is installed; both exact (default: auto)",
+  )
+  parser.add_argument(
     "--csv", type=pathlib.Path, metavar="FILE", help="write the list as CSV"
   )
   parser.add_argument(
@@ -70,10 +77,13 @@ def run(argv: Sequence[str]) -> int:
 def _search(args: argparse.Namespace) -> int:
   # Late imports: help and mistakes in flags should not wait for JAX.
   from metabin_jax.cli import embedded
+  from metabin_jax.evaluation import top_k
   from metabin_jax.evaluation.table import save_json
   from metabin_jax.runtime import gallery_index
   from metabin_jax.runtime.gallery import Gallery
 
+  if args.engine == "faiss":
+    top_k.check_faiss()
   reader = embedded.Reader(args)
   gallery: Any
   if len(args.gallery) == 1 and gallery_index.is_index(args.gallery[0]):
@@ -81,7 +91,7 @@ def _search(args: argparse.Namespace) -> int:
   else:
     gallery = Gallery(reader.read("--gallery", args.gallery))
   queries = reader.read("--query", args.query)
-  found = gallery.search(queries, args.top)
+  found = gallery.search(queries, args.top, place=args.engine)
   rows = [
     dict(zip(_COLUMNS, (query, rank, *_cells(hit)), strict=True))
     for query, hits in zip(queries.names, found, strict=True)

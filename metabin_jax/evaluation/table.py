@@ -57,6 +57,40 @@ def format_table(rows: Iterable[Row], ranks: Sequence[int] = (1, 5, 10)) -> str:
   Raises:
     ValueError: if two rows have the same target and method.
   """
+  heading, lines, averages = cells(rows, ranks)
+  body = [heading, *lines, *averages]
+  widths = [max(len(line[i]) for line in body) for i in range(len(heading))]
+
+  def set_line(cells: Sequence[str]) -> str:
+    padded = [
+      cell.ljust(width) if column < 2 else cell.rjust(width)
+      for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()
+
+  rule = "  ".join("-" * width for width in widths)
+  parts = [set_line(heading), rule, *map(set_line, lines)]
+  if averages:
+    parts += [rule, *map(set_line, averages)]
+  return "\n".join(parts)
+
+
+def cells(
+  rows: Iterable[Row], ranks: Sequence[int] = (1, 5, 10)
+) -> tuple[list[str], list[list[str]], list[list[str]]]:
+  """What stands in the table of `format_table`, as text.
+
+  Args:
+    rows: as for `format_table`.
+    ranks: as for `format_table`.
+
+  Returns:
+    (heading, a line for each row, a line for each method's average over the
+    targets), all of one length, targets and methods first.
+
+  Raises:
+    ValueError: if two rows have the same target and method.
+  """
   rows = _checked(rows)
   metrics = [f"rank-{k}" for k in ranks] + _metrics_beside_ranks(rows)
   headings = [name.replace(TPR_PREFIX, "TPR@") for name in metrics]
@@ -85,21 +119,7 @@ def format_table(rows: Iterable[Row], ranks: Sequence[int] = (1, 5, 10)) -> str:
     ]
     for method, means in _averages(rows).items()
   ]
-  body = [heading, *lines, *averages]
-  widths = [max(len(line[i]) for line in body) for i in range(len(heading))]
-
-  def set_line(cells: Sequence[str]) -> str:
-    padded = [
-      cell.ljust(width) if column < 2 else cell.rjust(width)
-      for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "  ".join(padded).rstrip()
-
-  rule = "  ".join("-" * width for width in widths)
-  parts = [set_line(heading), rule, *map(set_line, lines)]
-  if averages:
-    parts += [rule, *map(set_line, averages)]
-  return "\n".join(parts)
+  return heading, lines, averages
 
 
 def to_json(rows: Iterable[Row]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The k most similar rows of a gallery that is read block by block.
 
 Exact: every row is compared with every query. Where two rows are equally
-similar, the earlier one comes first, whatever the blocks.
+similar, the earlier one comes first, whatever the blocks; FAISS, which may
+multiply in our place, chooses freely among the last of equals.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from metabin_jax.errors import UserError
+
+PLACES = ("auto", "host", "device", "faiss")
 # Similarities in memory at a time: 2**25 float32 are 128 MiB.
 _MOST = 2**25
 
@@ -55,18 +59,22 @@ def find(
     k: how many, at least 1.
     place: "host" multiplies with NumPy; "device" with JAX, where all blocks
       but the last should have one length; "auto" on the host if JAX has only a
-      CPU. Products are those of float32 in each.
+      CPU; "faiss" by FAISS, if it is installed. Products are those of float32
+      in each.
 
   Returns:
     The best k; fewer than k rows leave -inf and -1 at the end.
 
   Raises:
     ValueError: if k is below 1, or `place` is unknown.
+    UserError: if `place` is "faiss" and it is not installed.
   """
   if k < 1:
     raise ValueError(f"k is {k}, want at least 1.")
-  if place not in ("host", "device", "auto"):
-    raise ValueError(f"place is {place!r}, want host, device or auto.")
+  if place not in PLACES:
+    raise ValueError(f"place is {place!r}, want one of {PLACES}.")
+  if place == "faiss":
+    check_faiss()
   if place == "auto":
     place = "host" if jax.default_backend() == "cpu" else "device"
   queries = np.ascontiguousarray(queries, np.float32)
@@ -82,10 +90,27 @@ def find(
       part = slice(first, first + step)
       if place == "host":
         found = _on_host(queries[part], block, best.scores[part, -1], k)
+      elif place == "faiss":
+        found = _by_faiss(queries[part], block, k)
       else:
         found = _on_device(queries[part], block, k, width)
       _merge(best, part, found)
   return best
+
+
+def check_faiss() -> None:
+  """Refuses to go on without FAISS.
+
+  Raises:
+    UserError: says how to install it.
+  """
+  try:
+    import faiss  # noqa: F401
+  except ImportError as error:
+    raise UserError(
+      "FAISS is not installed; run `pip install 'metabin_jax[faiss]'`, or "
+      "search without it, which finds the same."
+    ) from error
 
 
 class _Candidates(NamedTuple):
@@ -108,6 +133,27 @@ def _on_host(queries, block, worst, k) -> _Candidates:
   keep = (scores >= limit[:, None]) & (scores > worst[:, None])
   query, column = np.nonzero(keep)
   return _Candidates(query, scores[query, column], block.start + column)
+
+
+def _by_faiss(queries, block, k) -> _Candidates:
+  import faiss
+
+  rows, numbers = np.asarray(block.rows), np.arange(len(block.rows))
+  if block.valid is not None:
+    rows, numbers = rows[block.valid], numbers[block.valid]
+  k = min(k, len(rows))
+  if not k or not len(queries):
+    nothing = np.zeros(0, np.int64)
+    return _Candidates(nothing, np.zeros(0, np.float32), nothing)
+  scores, columns = faiss.knn(
+    queries,
+    np.ascontiguousarray(rows, np.float32),
+    k,
+    metric=faiss.METRIC_INNER_PRODUCT,
+  )
+  query = np.repeat(np.arange(len(queries)), k)
+  row = block.start + numbers[columns.ravel()]
+  return _Candidates(query, scores.ravel(), row)
 
 
 def _on_device(queries, block, k, width) -> _Candidates:

@@ -70,10 +70,7 @@ def load(run: runs.Run, options: runs.Options) -> EmbeddingMap:
     for role, records in zip(ROLES, (fold.query, fold.gallery), strict=True):
       chosen += [(target.name, role, record) for record in records]
   embeddings = _embed(loaded, [record.path for _, _, record in chosen])
-  if loaded.config.eval.metric == "cosine":
-    norm = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    embeddings = embeddings / np.maximum(norm, 1e-12)
-  places = lay_out(embeddings)
+  places = lay_out(comparable(embeddings, loaded.config.eval.metric))
   return EmbeddingMap(
     loaded.step,
     [
@@ -113,6 +110,18 @@ def choose(fold: Fold, limit: int) -> Fold:
     for part in (fold.query, fold.gallery)
   )
   return Fold(fold.name, query, gallery)
+
+
+def comparable(embeddings: Any, metric: str) -> np.ndarray:
+  """Embeddings [N, D] whose Euclidean distances order pairs as `metric` does.
+
+  For "cosine" each is scaled to length 1.
+  """
+  embeddings = np.asarray(embeddings)
+  if metric != "cosine":
+    return embeddings
+  norm = np.linalg.norm(embeddings, axis=1, keepdims=True)
+  return embeddings / np.maximum(norm, 1e-12)
 
 
 def lay_out(embeddings: np.ndarray) -> np.ndarray:

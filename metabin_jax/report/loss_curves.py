@@ -72,6 +72,12 @@ def panels(data: Mapping[str, Losses]) -> list[str]:
   return shown
 
 
+def title(loss: str) -> str:
+  """Phase and name of a loss: "meta-test: triplet" for "mtest/triplet"."""
+  phase, _, part = loss.partition("/")
+  return f"{_PHASES[phase]}: {part}"
+
+
 def size(data: Mapping[str, Losses]) -> tuple[float, float]:
   """Width and height in inches."""
   return 8.0, 2.0 * -(-len(panels(data)) // _COLUMNS) + 0.5
@@ -91,8 +97,7 @@ def draw(figure: Any, data: Mapping[str, Losses]) -> None:
         (handles[name],) = axes.plot(
           *losses[loss].T, **style.series(index), markevery=0.12
         )
-    phase, _, part = loss.partition("/")
-    axes.set_title(f"{_PHASES[phase]}: {part}", loc="left")
+    axes.set_title(title(loss), loc="left")
   for axes in grid[max(0, len(names) - _COLUMNS) : len(names)]:
     axes.set_xlabel("iteration")
   figure.legend(handles.values(), handles, loc="outside upper center", ncols=4)

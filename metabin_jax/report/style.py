@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import io
 import pathlib
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +42,12 @@ _SETTINGS: dict[str, Any] = {
   "svg.fonttype": "none",
   # Identifiers inside an SVG are random without it.
   "svg.hashsalt": "metabin_jax",
+}
+# What a figure is drawn with -> what a page shows in its place.
+_PAGE_COLOURS = {
+  "#000000": "currentColor",
+  "#e0e0e0": "var(--grid)",  # grid.color
+  **{colour: f"var(--series-{i})" for i, colour in enumerate(COLOURS)},
 }
 # Without dates, so that the same numbers give the same bytes.
 _METADATA: dict[str, dict[str, Any]] = {
@@ -105,6 +114,54 @@ def save_figure(
       path,
       lambda part: figure.savefig(part, format=kind, metadata=_METADATA[kind]),
     )
+
+
+def inline_svg(
+  name: str,
+  label: str,
+  draw: Callable[[Figure], None],
+  size: tuple[float, float],
+) -> str:
+  """Draws a figure as an element of a page, in the page's own colours.
+
+  Text and axes take the colour of the text around them, grid and curves the
+  page's variables --grid and --series-0 to --series-4; the background is the
+  page's.
+
+  Args:
+    name: of the figure, unique on the page: ids begin with it.
+    label: what the figure shows, for readers who do not see it.
+    draw: puts axes and curves into an empty figure.
+    size: width and height in inches.
+
+  Returns:
+    <svg class="chart">, as wide as its place on the page, at most `size`.
+  """
+  import matplotlib.style
+  from matplotlib.figure import Figure
+
+  stream = io.StringIO()
+  with matplotlib.style.context(["default", _SETTINGS]):
+    figure = Figure(figsize=size)
+    draw(figure)
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(stream, format="svg", metadata=nothing, transparent=True)
+  text = stream.getvalue()
+  text = text[text.index("<svg") :]
+  text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.S)
+  text = re.sub(
+    r"<svg[^>]*?viewBox=\"([^\"]*)\"[^>]*>",
+    lambda found: (
+      f'<svg class="chart" viewBox="{found[1]}" role="img" '
+      f'aria-label="{html.escape(label)}" style="max-width:{size[0]}in">'
+    ),
+    text,
+    count=1,
+  )
+  text = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", text)
+  for colour, variable in _PAGE_COLOURS.items():
+    text = text.replace(colour, variable)
+  return text
 
 
 def mark_layers(axes: Any, names: list[str]) -> None:

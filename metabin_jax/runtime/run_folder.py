@@ -62,21 +62,25 @@ def describe(
   """
   import jax
 
-  versions = {name: metadata.version(name) for name in _PACKAGES}
   return {
     "config": config,
     "num_classes": num_classes,
     "data_sha256": data_sha256,
     "sources": describe_sources(sources),
     "plugins": plugins.digests(config["model"]["plugins"]),
-    "versions": {
-      "metabin_jax": metabin_jax.__version__,
-      "python": platform.python_version(),
-      **versions,
-    },
+    "versions": versions(),
     "command": shlex.join(sys.argv),
     "commit": _commit(),
     "device": jax.devices()[0].device_kind,
+  }
+
+
+def versions() -> dict[str, str]:
+  """Versions of this package, of Python and of the numeric packages."""
+  return {
+    "metabin_jax": metabin_jax.__version__,
+    "python": platform.python_version(),
+    **{name: metadata.version(name) for name in _PACKAGES},
   }
 
 

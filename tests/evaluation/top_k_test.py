@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
+from metabin_jax.errors import UserError
 from metabin_jax.evaluation import top_k
 from metabin_jax.evaluation.top_k import Block
 
@@ -42,6 +45,34 @@ def test_as_sorting_everything(place, sizes):
       np.testing.assert_array_equal(found.scores[:, :count], scores)
       assert (found.rows[:, count:] == -1).all()
       assert np.isneginf(found.scores[:, count:]).all()
+
+
+def test_faiss_finds_the_same(monkeypatch):
+  pytest.importorskip("faiss")
+  monkeypatch.setattr(top_k, "_MOST", 200)
+  random = np.random.default_rng(2)
+  queries = random.normal(size=(9, 8)).astype(np.float32)
+  gallery = random.normal(size=(50, 8)).astype(np.float16)
+  valid = random.random(50) < 0.5
+  valid[20:27] = False  # a block of which nothing counts
+  for k in (1, 3, 60):
+    for mask in (None, valid):
+      blocks = [*cut(gallery, [20, 7, 23], mask)]
+      found = top_k.find(queries, blocks, k, place="faiss")
+      want = top_k.find(queries, blocks, k, place="host")
+      np.testing.assert_array_equal(found.rows, want.rows)
+      # Sums in another order, some of them near zero.
+      np.testing.assert_allclose(
+        found.scores, want.scores, rtol=1e-5, atol=1e-6
+      )
+  found = top_k.find(np.ones((0, 8)), cut(gallery, [50]), 2, place="faiss")
+  assert found.rows.shape == (0, 2)
+
+
+def test_without_faiss(monkeypatch):
+  monkeypatch.setitem(sys.modules, "faiss", None)
+  with pytest.raises(UserError, match=r"pip install 'metabin_jax\[faiss\]'"):
+    top_k.find(np.ones((2, 3)), [], 1, place="faiss")
 
 
 def test_many_queries_are_taken_in_parts(monkeypatch):
