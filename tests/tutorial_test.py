@@ -27,7 +27,7 @@ from metabin_jax.runtime.extractor import Extractor
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = tiny_run.REPOSITORY
 PHOTOS = ROOT.parent / "shared" / "data" / "pku_reid" / "images"
 # In place of what the tutorial prints.
 SMALL = {
