@@ -96,8 +96,9 @@ def embed_pixels(
   outputs: Any = network.apply(variables, images, mode="eval")
   if not flip:
     return outputs.embedding
-  image, mirrored = jnp.split(outputs.embedding, 2)
-  total = image + mirrored
+  # A reshape and no split: exporters know the former for N that is a symbol.
+  both = outputs.embedding.reshape(2, -1, outputs.embedding.shape[1])
+  total = both[0] + both[1]
   norm = jnp.linalg.norm(total, axis=1, keepdims=True)
   return total / jnp.maximum(norm, _NORM_EPSILON)
 

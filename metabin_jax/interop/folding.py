@@ -191,7 +191,9 @@ def _apply(
 def _bind(equation: Any, inputs: Sequence[Any]) -> Sequence[Any]:
   primitive = equation.primitive
   with equation.ctx.manager:
-    found = primitive.bind(*inputs, **primitive.get_bind_params(equation.params))
+    found = primitive.bind(
+      *inputs, **primitive.get_bind_params(equation.params)
+    )
   return found if primitive.multiple_results else [found]
 
 
@@ -235,7 +237,7 @@ def _affine(name: str, inputs: Sequence[Any], aval: Any) -> _Affine | None:
   if isinstance(x, _Zero):
     x = x.array()
   if not isinstance(x, _Affine):
-    x = _Affine(x, np.float64(1)[None], np.float64(0)[None])
+    x = _Affine(x, np.ones(1), np.zeros(1))
   # An x that the constant would make larger is another array.
   same = len(x.x.shape) == len(aval.shape)
   if not (same and all(map(operator.eq, x.x.shape, aval.shape))):
@@ -255,5 +257,5 @@ def _slice(x: Any, start: np.ndarray, params: Mapping[str, Any]) -> Any:
   # Outside of the array a gather clamps or fills; a slice would be refused.
   if min(first) < 0 or any(map(operator.gt, last, x.shape)):
     return None
-  part = jax.lax.slice(x, first, last)
+  part = x if sizes == x.shape else jax.lax.slice(x, first, last)
   return jax.lax.squeeze(part, numbers.collapsed_slice_dims)
