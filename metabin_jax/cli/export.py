@@ -75,9 +75,9 @@ def _export(args: argparse.Namespace) -> int:
     f"float32 [n, {done.card['embedding']['dim']}]"
   )
   print(
-    f"largest difference from the package: {parity.difference:.1e} on "
-    f"{parity.images} images (largest entry of an embedding: "
-    f"{parity.largest:.2g}; limit: {parity.limit:.1e})"
+    f"largest difference from the package on {parity.images} images: "
+    f"{parity.difference:.1e}, as a part of the embedding's length "
+    f"{parity.relative:.1e} (limit: {exporting.LIMIT:.0e})"
   )
   return 0
 

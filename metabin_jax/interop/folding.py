@@ -74,7 +74,7 @@ def fold(function: Callable[[jax.Array], jax.Array], spec: Any) -> Any:
 
 
 def call(folded: Any) -> Callable[[jax.Array], jax.Array]:
-  """A folded program as a function."""
+  """A folded program as a function, of arrays of exactly the traced shape."""
   run = jax.extend.core.jaxpr_as_fun(folded)
   return lambda x: run(x)[0]
 
@@ -227,6 +227,8 @@ _LEFT: Mapping[str, Callable[..., tuple[Any, Any]]] = {
 
 def _affine(name: str, inputs: Sequence[Any], aval: Any) -> _Affine | None:
   """An equation as an affine map of an unknown array, if it is one."""
+  if name == "neg":
+    name, inputs = "mul", [inputs[0], np.float32(-1)]
   if aval.dtype != np.float32 or len(inputs) != 2:
     return None
   known = [_is_known(value) for value in inputs]
@@ -237,10 +239,8 @@ def _affine(name: str, inputs: Sequence[Any], aval: Any) -> _Affine | None:
   if isinstance(x, _Zero):
     x = x.array()
   if not isinstance(x, _Affine):
-    x = _Affine(x, np.ones(1), np.zeros(1))
-  # An x that the constant would make larger is another array.
-  same = len(x.x.shape) == len(aval.shape)
-  if not (same and all(map(operator.eq, x.x.shape, aval.shape))):
+    x = _Affine(x, np.ones(()), np.zeros(()))
+  if x.shape != aval.shape:  # the known number is the larger array
     return None
   return _Affine(x.x, *rule(x.gain, x.bias, np.asarray(c, np.float64)))
 

@@ -36,17 +36,13 @@ class Parity(NamedTuple):
   Attributes:
     images: how many were compared.
     difference: the largest between two entries of embeddings.
-    largest: entry of the package's embeddings, by magnitude.
+    relative: likewise, each as a part of its embedding's length, since only
+      directions are compared; this is what `LIMIT` is for.
   """
 
   images: int
   difference: float
-  largest: float
-
-  @property
-  def limit(self) -> float:
-    """`LIMIT` for entries up to 1, and in proportion for larger ones."""
-    return LIMIT * max(1.0, self.largest)
+  relative: float
 
 
 class Exported(NamedTuple):
@@ -80,7 +76,7 @@ def export(
   Raises:
     UserError: for another ending, a package that is missing, a network that
       the format has no words for, and a file that differs from the package by
-      more than `Parity.limit`; nothing is written then.
+      more than `LIMIT`; nothing is written then.
   """
   formats.check_suffix("the file", out)
   form = formats.format_of(out)
@@ -100,10 +96,11 @@ def export(
       network, variables, _BATCHES[-1], flip=flip, devices=devices
     )
     parity = compare(found, embed(images))
-    if not parity.difference <= parity.limit:  # NaN is a difference too
+    if not parity.relative <= LIMIT:  # NaN is a difference too
       raise UserError(
         f"{out} is not written: it would differ from the package by "
-        f"{parity.difference:.1e}, and {parity.limit:.0e} is the limit."
+        f"{parity.relative:.1e} of an embedding's length, and {LIMIT:.0e} is "
+        "the limit."
       )
     card["file"] = {
       "name": out.name,
@@ -126,8 +123,10 @@ def compare(found: np.ndarray, wanted: np.ndarray) -> Parity:
       f"the file gives {found.dtype} {found.shape} and the package "
       f"{wanted.dtype} {wanted.shape}."
     )
-  difference = np.max(np.abs(found.astype(np.float64) - wanted))
-  return Parity(len(wanted), float(difference), float(np.max(np.abs(wanted))))
+  difference = np.max(np.abs(found.astype(np.float64) - wanted), axis=1)
+  length = np.linalg.norm(wanted.astype(np.float64), axis=1)
+  relative = difference / np.maximum(length, np.finfo(np.float32).tiny)
+  return Parity(len(wanted), float(difference.max()), float(relative.max()))
 
 
 def _in_float32(run: scoring.LoadedRun) -> Any:
