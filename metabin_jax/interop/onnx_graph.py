@@ -386,11 +386,11 @@ def _concatenate(graph, equation, inputs):
 @_rule("split")
 def _split(graph, equation, inputs):
   axis, sizes = equation.params["axis"], equation.params["sizes"]
-  if not all(isinstance(size, int) for size in sizes):
+  if not all(isinstance(size, int | np.integer) for size in sizes):
     return None
   ends = np.cumsum(sizes).tolist()
   return [
-    _part(graph, inputs[0], {axis: (end - size, end, 1)})
+    _part(graph, inputs[0], {axis: (end - int(size), end, 1)})
     for end, size in zip(ends, sizes, strict=True)
   ]
 
@@ -408,6 +408,28 @@ def _slice(graph, equation, inputs):
   if not all(isinstance(b, int) for part in parts.values() for b in part):
     return None
   return [_part(graph, inputs[0], parts)]
+
+
+@_rule("gather")
+def _take(graph, equation, inputs):
+  """Known places along one axis, as x[:, ::2] is where N is a symbol."""
+  places, shape = inputs[1], _shape_of(equation.invars[0])
+  numbers = equation.params["dimension_numbers"]
+  if isinstance(places, str) or places.ndim != 2 or places.shape[1] != 1:
+    return None
+  (axis,) = numbers.start_index_map
+  others = tuple(i for i in range(len(shape)) if i != axis)
+  wanted = [1 if i == axis else size for i, size in enumerate(shape)]
+  plain = (
+    numbers.collapsed_slice_dims == (axis,)
+    and numbers.offset_dims == others
+    and list(equation.params["slice_sizes"]) == wanted
+    and isinstance(shape[axis], int)
+    and 0 <= places.min()
+    and places.max() < shape[axis]
+  )
+  index = graph.integers(places[:, 0]) if plain else None
+  return index and [graph.add("Gather", inputs[0], index, axis=axis)]
 
 
 @_rule("rev")

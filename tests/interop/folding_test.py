@@ -123,7 +123,7 @@ def test_a_loop_stays_a_loop():
 
 
 def test_batch_norm_leaves_a_product_and_a_sum():
-  folded = small_networks.fold(*small_networks.create("resnet18", "bn"))
+  folded = small_networks.fold("resnet18", "bn")
   left = kinds(folded)
   for gone in ("sub", "rsqrt", "gather", "dot_general", "jit", "div"):
     assert left[gone] == 0, gone
@@ -134,7 +134,7 @@ def test_batch_norm_leaves_a_product_and_a_sum():
 
 
 def test_batch_instance_norm_keeps_the_moments_of_the_image():
-  left = kinds(small_networks.fold(*small_networks.create("resnet18", "bin")))
+  left = kinds(small_networks.fold("resnet18", "bin"))
   assert left["rsqrt"] == NORM_LAYERS
   # The mean is taken from x for the variance, and once more to normalize.
   assert left["sub"] == 2 * NORM_LAYERS
@@ -146,15 +146,14 @@ def test_batch_instance_norm_keeps_the_moments_of_the_image():
   ("backbone", "norm", "flip"),
   [
     ("resnet18", "bn", False),
-    ("resnet18", "bin", True),
-    ("resnet18", "ibn_a", False),
-    ("mobilenetv2", "bin", False),
+    ("resnet18", "bin", False),
+    ("mobilenetv2", "bn", True),
   ],
 )
 def test_the_network_gives_the_same(backbone, norm, flip):
   network, variables = small_networks.create(backbone, norm)
   images = small_networks.images(4)
-  folded = small_networks.fold(network, variables, flip)
+  folded = small_networks.fold(backbone, norm, flip)
   want = extract.make_embedder(network, variables, 4, flip=flip)(images)
   got = small_networks.run(folded, images)
   assert got.dtype == want.dtype

@@ -39,13 +39,13 @@ def kinds(model) -> collections.Counter:
     ("resnet18", "bin_half", False),
     ("resnet18", "switchable", False),
     ("resnet18", "snr", False),
-    ("mobilenetv2", "bin", False),
+    ("mobilenetv2", "bn", False),
     ("osnet", "osnet_ain", False),
   ],
 )
 def test_networks(backbone, norm, flip, tmp_path):
   network, variables = small_networks.create(backbone, norm)
-  folded = small_networks.fold(network, variables, flip)
+  folded = small_networks.fold(backbone, norm, flip)
   file = tmp_path / "m.onnx"
   onnx_file.save(file, folded, {"some": "card"})
   images = small_networks.images(7)
@@ -59,7 +59,7 @@ def test_networks(backbone, norm, flip, tmp_path):
 
 
 def test_a_batch_norm_network_is_plain(tmp_path):
-  folded = small_networks.fold(*small_networks.create("mobilenetv2", "bn"))
+  folded = small_networks.fold("mobilenetv2", "bn")
   model = onnx_graph.build(folded)
   left = kinds(model)
   assert left["Conv"] == 53

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ HEIGHT, WIDTH = 64, 32
 WIDTHS = {"resnet18": 0.125, "mobilenetv2": 0.25, "osnet": 0.25}
 
 
+@functools.cache
 def create(backbone: str, norm: str):
   """A network and variables, statistics, rho and biases not trivial."""
   network = models.create(
@@ -45,8 +48,10 @@ def images(count: int) -> np.ndarray:
   return fine.clip(0, 255).astype(np.uint8)
 
 
-def fold(network, variables, flip: bool = False):
-  """The network's program, folded, for any number of images."""
+@functools.cache
+def fold(backbone: str, norm: str, flip: bool = False):
+  """The program of `create`'s network, folded, for any number of images."""
+  network, variables = create(backbone, norm)
   return fold_function(
     lambda x: extract.embed_pixels(network, flip, variables, x),
     (HEIGHT, WIDTH, 3),
