@@ -146,7 +146,7 @@ def _needed(jaxpr: Any, wanted: Sequence[bool]) -> set[Any]:
   """Variables that the wanted outputs depend on."""
   needed = {v for v, want in zip(jaxpr.outvars, wanted, strict=True) if want}
   for equation in reversed(jaxpr.eqns):
-    if equation.effects or not needed.isdisjoint(equation.outvars):
+    if not needed.isdisjoint(equation.outvars):
       needed |= {
         atom
         for atom in equation.invars

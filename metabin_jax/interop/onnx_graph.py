@@ -425,7 +425,7 @@ def _take(graph, equation, inputs):
     and numbers.offset_dims == others
     and list(equation.params["slice_sizes"]) == wanted
     and isinstance(shape[axis], int)
-    and 0 <= places.min()
+    and places.min() >= 0
     and places.max() < shape[axis]
   )
   index = graph.integers(places[:, 0]) if plain else None
