@@ -5,6 +5,7 @@
 # make test                  ruff, mypy, pytest        make test-slow: the rest
 #   WORKERS=N                processes that share the tests (2)
 # make test-torch          what needs PyTorch, which this installs
+# make test-onnx           what needs ONNX and its runtime, likewise
 # make lint                  ruff and mypy             make format: ruff format
 # make clean                 remove environment and caches, keep runs/
 #
@@ -12,7 +13,7 @@
 #   ENV=PATH/bin/python      use this environment as it is, install nothing
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow test-torch torch lint format clean
+.PHONY: help quickstart test test-slow test-torch torch test-onnx onnx lint format clean
 SHELL := /bin/sh
 
 PYTHON ?=
@@ -32,11 +33,13 @@ ifeq ($(ENV),)
   BASE := $(VENV)/base-$(WANTED)
   FULL := $(VENV)/full-$(WANTED)
   TORCH := $(VENV)/torch-$(WANTED)
+  ONNX := $(VENV)/onnx-$(WANTED)
 else
   RUN := "$(ENV)"
   BASE :=
   FULL :=
   TORCH :=
+  ONNX :=
 endif
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt --editable
@@ -114,6 +117,12 @@ test-torch: $(TORCH)
 	$(RUN) -c "import torch"
 	$(RUN) -m pytest tests/interop/torch_test.py
 
+onnx: $(ONNX)
+
+test-onnx: $(ONNX)
+	$(RUN) -c "import onnx, onnxruntime"
+	$(RUN) -m pytest tests/interop/onnx_test.py
+
 lint: $(FULL)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -158,4 +167,8 @@ $(VENV)/full-$(WANTED): | $(VENV)/base-$(WANTED)
 
 $(VENV)/torch-$(WANTED): | $(VENV)/full-$(WANTED)
 	$(INSTALL) ".[torch]"
+	@touch $@
+
+$(VENV)/onnx-$(WANTED): | $(VENV)/full-$(WANTED)
+	$(INSTALL) ".[onnx]"
 	@touch $@

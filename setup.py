@@ -42,6 +42,7 @@ PLOTS = ["matplotlib>=3.9", "scikit-learn>=1.5"]
 WEIGHTS = ["huggingface_hub>=1.0", "safetensors>=0.6"]
 # 2.6 is the first whose weights_only=True cannot be got round.
 TORCH = ["torch>=2.6"]
+ONNX = ["onnx>=1.20", "onnxruntime>=1.24"]
 TEST = [
   "dill>=0.4.1",  # tfds.testing uses it and does not say so
   "faiss-cpu>=1.12",  # the search that it may do is tested with it
@@ -74,6 +75,7 @@ setup(
     "test": TEST,
     "torch": TORCH,
     "faiss": ["faiss-cpu>=1.12"],
+    "onnx": ONNX,
     "parquet": ["pyarrow>=20"],
     "weights": WEIGHTS,
   },

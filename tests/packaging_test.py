@@ -33,6 +33,8 @@ LATE = {
   "faiss": "faiss",
   "h5py": "data",
   "matplotlib": "plots",
+  "onnx": "onnx",
+  "onnxruntime": "onnx",
   "scipy": "jax",
   "sklearn": "plots",
   "threadpoolctl": "scikit-learn",
@@ -294,7 +296,7 @@ def test_constraints_allow_every_requirement(monkeypatch):
   )
   pinned = {name.lower().replace("_", "-"): v for name, v in pinned.items()}
   lines = [*given["install_requires"]]
-  for extra in ("data", "plots", "tensorboard", "test", "torch"):
+  for extra in ("data", "onnx", "plots", "tensorboard", "test", "torch"):
     lines += given["extras_require"][extra]
   for line in lines:
     wanted = requirements.Requirement(line)

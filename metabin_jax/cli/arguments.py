@@ -37,21 +37,26 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+  """Adds the flags that say what of a run embeds images."""
+  parser.add_argument("--step", type=int, help="checkpoint; default: newest")
+  parser.add_argument(
+    "--flip",
+    action=argparse.BooleanOptionalAction,
+    help="embed each image and its mirror image (default: as the run is "
+    "configured)",
+  )
+
+
 def add_embedding(parser: argparse.ArgumentParser) -> None:
   """Adds the flags of all commands that embed images by a run."""
-  parser.add_argument("--step", type=int, help="checkpoint; default: newest")
+  add_model(parser)
   parser.add_argument(
     "--batch-size",
     type=count,
     default=64,
     metavar="N",
     help="images of one call of the network (default: 64)",
-  )
-  parser.add_argument(
-    "--flip",
-    action=argparse.BooleanOptionalAction,
-    help="embed each image and its mirror image (default: as the run is "
-    "configured)",
   )
   parser.add_argument(
     "--devices",

@@ -17,6 +17,7 @@ COMMANDS = {
   "datasets": ("metabin_jax.cli.datasets", "list public data sets"),
   "convert": ("metabin_jax.cli.convert", "weights in and out"),
   "extract": ("metabin_jax.cli.extract", "embeddings of images, in a file"),
+  "export": ("metabin_jax.cli.export", "StableHLO and ONNX files"),
   "calibrate": ("metabin_jax.cli.calibrate", "a threshold for a match rate"),
   "compare": ("metabin_jax.cli.compare", "how alike two images are"),
   "index": ("metabin_jax.cli.index", "a gallery on disk that grows"),

@@ -74,18 +74,37 @@ def make_embedder(
   return embed
 
 
-# Compiled once for equal networks, so other weights cost no compilation.
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _apply(network, flip, variables, images):
+def embed_pixels(
+  network: ReIDNetwork,
+  flip: bool,
+  variables: Mapping[str, Any],
+  images: jax.Array,
+) -> jax.Array:
+  """What `make_embedder` computes for a batch, as a pure function.
+
+  Args:
+    network: as there, and so the other two.
+    flip: whether mirrored images are added.
+    variables: weights.
+    images: uint8 [N, H, W, 3].
+
+  Returns:
+    float32 [N, D].
+  """
   if flip:
-    images = jnp.concatenate([images, images[:, :, ::-1]])
+    images = jnp.concatenate([images, jnp.flip(images, 2)])
   outputs: Any = network.apply(variables, images, mode="eval")
   if not flip:
     return outputs.embedding
-  image, mirrored = jnp.split(outputs.embedding, 2)
-  total = image + mirrored
+  # A reshape and no split: exporters know the former for N that is a symbol.
+  both = outputs.embedding.reshape(2, -1, outputs.embedding.shape[1])
+  total = both[0] + both[1]
   norm = jnp.linalg.norm(total, axis=1, keepdims=True)
   return total / jnp.maximum(norm, _NORM_EPSILON)
+
+
+# Compiled once for equal networks, so other weights cost no compilation.
+_apply = functools.partial(jax.jit, static_argnums=(0, 1))(embed_pixels)
 
 
 def embed_paths(

@@ -8,12 +8,31 @@ agree.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 
 # XLA's convolution on the CPU is up to 11 times slower than one matrix product
 # on maps of 4x2 and 2x2 pixels (experiments/benchmarks/small_maps.md).
 _SMALL_MAP_PIXELS = 9
+_PORTABLE = contextvars.ContextVar("portable", default=False)
+
+
+@contextlib.contextmanager
+def portable() -> Iterator[None]:
+  """Within it "auto" means a plain convolution, whatever the backend.
+
+  For what is traced here and runs elsewhere: other programs know convolutions,
+  and have their own ways to compute them quickly.
+  """
+  token = _PORTABLE.set(True)
+  try:
+    yield
+  finally:
+    _PORTABLE.reset(token)
 
 
 def conv(
@@ -39,7 +58,7 @@ def conv(
   out_h, out_w = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
   if form == "auto":
     tiny = out_h * out_w <= _SMALL_MAP_PIXELS and kh * kw > 1
-    tiny = tiny and jax.default_backend() == "cpu"
+    tiny = tiny and _for_this_cpu()
     form = "product" if tiny else "direct"
   pad_h, pad_w = (kh - 1) // 2, (kw - 1) // 2
   if form == "direct":
@@ -90,7 +109,7 @@ def depthwise(
     ValueError: for an unknown form.
   """
   if form == "auto":
-    form = "shifted" if jax.default_backend() == "cpu" else "grouped"
+    form = "shifted" if _for_this_cpu() else "grouped"
   if form == "grouped":
     pads = [((size - 1) // 2, (size - 1) // 2) for size in kernel.shape[:2]]
     return jax.lax.conv_general_dilated(
@@ -120,3 +139,7 @@ def depthwise(
   if total is None:
     raise ValueError(f"kernel has shape {kernel.shape}, want taps.")
   return total
+
+
+def _for_this_cpu():
+  return not _PORTABLE.get() and jax.default_backend() == "cpu"

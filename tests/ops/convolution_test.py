@@ -55,6 +55,24 @@ def test_depthwise_forms_agree(float64, size, stride):
   np.testing.assert_allclose(shifted[0][1], want, rtol=1e-12, atol=1e-12)
 
 
+def test_programs_for_other_machines_hold_convolutions():
+  def forms():
+    x, kernel = jnp.ones((2, 2, 2, 4)), jnp.ones((3, 3, 4, 4))
+    for run, k in (
+      (convolution.conv, kernel),
+      (convolution.depthwise, kernel[:, :, :1]),
+    ):
+      jaxpr = jax.make_jaxpr(functools.partial(run))(x, k)
+      yield any(
+        e.primitive.name == "conv_general_dilated" for e in jaxpr.jaxpr.eqns
+      )
+
+  assert not any(forms())
+  with convolution.portable():
+    assert all(forms())
+  assert not any(forms())
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
 @pytest.mark.parametrize("size", [(8, 4), (7, 5), (4, 2), (1, 1)])
