@@ -86,9 +86,8 @@ def make_about(
 
 
 def _rho_layers(run: runs.Run, loaded: LoadedRun) -> str:
-  data = {
-    run.name: RhoLayers(loaded.step, layer_names.rho_of(loaded, run.workdir))
-  }
+  rho = layer_names.rho_of(loaded, run.workdir)
+  data = {run.name: RhoLayers(loaded.step, rho)}
   drawn = style.inline_svg(
     "rho",
     "rho in each layer",
