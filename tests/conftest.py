@@ -26,20 +26,33 @@ def float64():
     yield
 
 
+_QUICK_FOLDERS = ("ops", "models", "methods", "benchmarks")
+_QUICK_FILES = (
+  "adabn_test.py",
+  "benchmark_test.py",
+  "own_arm_test.py",
+  "tutorial_test.py",
+)
+
+
 @pytest.fixture(autouse=True)
 def _quick_compile(request):
-  """Halves the compile time of the many small programs of these folders.
+  """Halves the time of compiling, here and in processes that a test starts.
 
-  Not in golden_*: their float32 numbers must be those of ordinary programs.
+  For folders of many small programs, and files that compile much of their own.
+  Not in golden_*: their float32 numbers must be those of ordinary programs. Nor
+  where a run is compared with one of another file, bit by bit.
   """
   path = request.path
-  small = path.parent.name in ("ops", "models", "methods", "benchmarks")
+  small = path.parent.name in _QUICK_FOLDERS or path.name in _QUICK_FILES
   if not small or path.name.startswith("golden_"):
     yield
     return
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
+  with pytest.MonkeyPatch.context() as patched:
+    patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 # Worst error and its limit of every comparison with golden arrays.
