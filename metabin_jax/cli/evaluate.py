@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metabin_jax.cli import arguments, data_options, outputs
+from metabin_jax.cli import arguments, data_options, eval_options, outputs
 from metabin_jax.data import protocols
 from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
@@ -45,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
   )
   data_options.add_arguments(parser)
   parser.add_argument("--step", type=int, help="checkpoint; default: newest")
-  _add_settings(parser)
+  eval_options.add_arguments(parser)
   parser.add_argument(
     "--json", type=pathlib.Path, metavar="FILE", help="write the scores"
   )
@@ -74,7 +73,7 @@ def run(argv: Sequence[str]) -> int:
       noted.add(line)
       print(line, file=sys.stderr)
 
-  chosen, changes = list(args.target), _settings(args)
+  chosen, changes = list(args.target), eval_options.changes(args)
   if args.protocol:
     if args.target:
       raise UserError("--protocol and --target both name targets; use one.")
@@ -132,57 +131,6 @@ def run(argv: Sequence[str]) -> int:
   if args.json:
     outputs.save_scores(rows, [args.json], provenance.to_json(context))
   return 0
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-  """Flags for keys of the section `eval`; each is None unless given."""
-  parser.add_argument(
-    "--cross-camera",
-    choices=("on", "off"),
-    help="remove gallery images of the query's person and camera "
-    "(default here and below: as the run is configured)",
-  )
-  parser.add_argument(
-    "--flip",
-    action=argparse.BooleanOptionalAction,
-    help="embed each image and its mirror image",
-  )
-  parser.add_argument(
-    "--adapt-bn",
-    metavar="IMAGES",
-    help="take the batch norm statistics of each fold's own images, without "
-    "labels: gallery, all (queries too) or none",
-  )
-  parser.add_argument(
-    "--query-expansion",
-    type=int,
-    metavar="K",
-    help="average each query with its K nearest gallery images; 0: off",
-  )
-  parser.add_argument(
-    "--rerank",
-    action=argparse.BooleanOptionalAction,
-    help="k-reciprocal re-ranking",
-  )
-  parser.add_argument(
-    "--ap",
-    metavar="NAME",
-    help="average precision: interpolation-free, trapezoid or mar",
-  )
-
-
-def _settings(args: argparse.Namespace) -> dict[str, Any]:
-  """The keys of the section `eval` that flags override."""
-  given = {
-    "flip": args.flip,
-    "adapt_bn": args.adapt_bn,
-    "query_expansion": args.query_expansion,
-    "rerank": args.rerank,
-    "ap": args.ap,
-  }
-  if args.cross_camera:
-    given["cross_camera"] = args.cross_camera == "on"
-  return {key: value for key, value in given.items() if value is not None}
 
 
 def _names(folders: Sequence[pathlib.Path]) -> list[str]:

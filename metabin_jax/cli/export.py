@@ -46,6 +46,7 @@ def run(argv: Sequence[str]) -> int:
   except SystemExit as leave:  # --help
     return int(leave.code or 0)
   outputs.check_file("--out", args.out)
+  outputs.check_file("--out", args.out.with_name(f"{args.out.name}.json"))
   from metabin_jax.interop import formats
 
   formats.check_suffix("--out", args.out)

@@ -6,7 +6,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from metabin_jax.cli import arguments, data_options, outputs
+from metabin_jax.cli import arguments, data_options, eval_options, outputs
 from metabin_jax.errors import UserError
 
 
@@ -37,6 +37,7 @@ def run(argv: Sequence[str]) -> int:
   )
   data_options.add_arguments(parser)
   parser.add_argument("--step", type=int, help="checkpoint; default: newest")
+  eval_options.add_arguments(parser)
   parser.add_argument(
     "--queries",
     type=arguments.count,
@@ -55,7 +56,6 @@ def run(argv: Sequence[str]) -> int:
     args = parser.parse_args(list(argv))
   except SystemExit as leave:  # --help
     return int(leave.code or 0)
-  outputs.check_file("--out", args.out)
   # Late imports: help and mistakes in flags should not wait for JAX.
   from metabin_jax.cli import provenance
   from metabin_jax.cli.targets import open_targets
@@ -66,31 +66,33 @@ def run(argv: Sequence[str]) -> int:
   run_report.check_installed()
   compilation_cache.enable()
   (found,) = runs.find_runs([pathlib.Path(args.run)])
+  out = args.out or found.workdir / "report.html"
+  outputs.check_file("--out", out)
   loaded = scoring.load_run(found.workdir, args.step, warn=_say)
+  config = scoring.override_eval(loaded.config, eval_options.changes(args))
   specs = data_options.apply(
-    args.target or loaded.config.data.targets,
+    args.target or config.data.targets,
     allow_partial=args.allow_partial,
     licensed_copy=args.licensed_copy,
   )
   if not specs:
     raise UserError(f"{args.run} has no targets of its own; pass --target.")
   targets, warnings = open_targets(
-    loaded, loaded.config, specs, readers.open_dataset, _say
+    loaded, config, specs, readers.open_dataset, _say
   )
   page = run_report.make(
     found,
     loaded,
-    loaded.config,
+    config,
     targets,
     [
       *provenance.target_lines(targets),
       *provenance.source_lines(loaded.sources),
       *(f"warning: {warning}" for warning in warnings),
     ],
-    run_folder.versions(),
+    run_folder.versions() | run_report.versions(),
     run_report.Choices(args.queries, args.photos),
   )
-  out = args.out or found.workdir / "report.html"
   run_report.save(out, page)
   print(out)
   return 0

@@ -7,7 +7,8 @@ A jaxpr is evaluated once more, by rules that leave less to compute:
 * `(x - mean) * gain + bias` with known numbers, and every other chain of sums,
   products and quotients with such, becomes one product and one sum. The two
   numbers are computed in float64;
-* x - x is zero, which takes out what ops/centered.py adds for derivatives;
+* x - x is zero, and so is a finite known number times it, which takes out what
+  ops/centered.py adds for derivatives; x is taken to be finite;
 * calls within the program (jit, checkpoint, custom derivatives) are written
   out, barriers against the compiler are dropped, and what no output needs is
   not computed;
@@ -46,7 +47,6 @@ _IDENTITIES = ("optimization_barrier", "stop_gradient", "copy", "name")
 _KEEP_ZERO = (
   "broadcast_in_dim",
   "convert_element_type",
-  "integer_pow",
   "neg",
   "reshape",
   "square",
@@ -204,7 +204,11 @@ def _zero(name: str, inputs: Sequence[Any], aval: Any) -> Any:
   zeros = [isinstance(value, _Zero) for value in inputs]
   if not any(zeros):
     return None
-  if name == "mul" or name in _KEEP_ZERO:
+  if name in _KEEP_ZERO:
+    return _Zero(aval)
+  if name == "mul" and all(
+    not _is_known(value) or np.isfinite(value).all() for value in inputs
+  ):
     return _Zero(aval)
   if name in ("add", "sub") and zeros[1] and np.shape(inputs[0]) == aval.shape:
     return inputs[0]
@@ -242,7 +246,15 @@ def _affine(name: str, inputs: Sequence[Any], aval: Any) -> _Affine | None:
     x = _Affine(x, np.ones(()), np.zeros(()))
   if x.shape != aval.shape:  # the known number is the larger array
     return None
-  return _Affine(x.x, *rule(x.gain, x.bias, np.asarray(c, np.float64)))
+  with np.errstate(all="ignore"):  # looked at right below
+    gain, bias = rule(x.gain, x.bias, np.asarray(c, np.float64))
+  # What is infinite, or too large or small for the type, is left as it stands.
+  limits = np.finfo(np.float32)
+  least = np.where(gain == 0, limits.tiny, np.abs(gain)).min()
+  largest = np.max([np.abs(gain).max(), np.abs(bias).max()])
+  if not largest <= limits.max:  # or NaN
+    return None
+  return _Affine(x.x, gain, bias) if least >= limits.tiny else None
 
 
 def _slice(x: Any, start: np.ndarray, params: Mapping[str, Any]) -> Any:

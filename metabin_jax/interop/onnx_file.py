@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from metabin_jax.errors import UserError
-from metabin_jax.interop import onnx_graph
+from metabin_jax.interop import onnx_graph, onnx_nodes
 
 CARD = "metabin"  # key of the card in the file's metadata
 _PACKAGES = ("onnx", "onnxruntime")
@@ -75,7 +75,7 @@ def load(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
     )
   except Exception as error:  # its classes differ between versions
     raise UserError(f"{path} is no ONNX file, or is damaged.") from error
-  return lambda images: session.run(None, {onnx_graph.INPUT: images})[0]
+  return lambda images: session.run(None, {onnx_nodes.INPUT: images})[0]
 
 
 def describe() -> dict[str, Any]:
@@ -85,7 +85,7 @@ def describe() -> dict[str, Any]:
   return {
     "format": "ONNX",
     "opset": onnx_graph.OPSET,
-    "input": onnx_graph.INPUT,
+    "input": onnx_nodes.INPUT,
     "output": onnx_graph.OUTPUT,
     "onnx": onnx.__version__,
   }

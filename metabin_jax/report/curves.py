@@ -29,7 +29,9 @@ def draw_cmc(figure: Any, targets: Rankings) -> None:
     curves = [100 * summary.cmc(ranking, MAX_RANK) for ranking in folds]
     for curve in curves if len(curves) > 1 else ():
       axes.plot(ranks, curve, color=look["color"], alpha=_FAINT, linewidth=0.7)
-    axes.plot(ranks, np.mean(curves, 0), **look, markevery=3, label=name)
+    axes.plot(
+      ranks, np.mean(curves, 0), **look, markevery=3, label=style.label(name)
+    )
   axes.set_xlim(1, MAX_RANK)
   axes.set_xticks([1, 5, 10, 15, 20])
   axes.set_ylim(top=100.5)
@@ -53,7 +55,7 @@ def draw_roc(figure: Any, targets: Rankings) -> None:
         color=look["color"],
         linestyle=look["linestyle"],
         alpha=1 if len(folds) == 1 else _FAINT,
-        label=None if fold else name,
+        label=None if fold else style.label(name),
       )
   axes.set_xscale("log")
   axes.set_ylim(-1, 101)

@@ -213,7 +213,7 @@ def draw(figure: Any, data: Mapping[str, EmbeddingMap]) -> None:
           if p.target == target and p.role == role
         ]
         if places:
-          handles[f"{target}, {role}"] = axes.scatter(
+          handles[style.label(f"{target}, {role}")] = axes.scatter(
             *zip(*places, strict=True),
             s=16,
             marker=look["marker"],
@@ -221,7 +221,7 @@ def draw(figure: Any, data: Mapping[str, EmbeddingMap]) -> None:
             edgecolor=look["color"],
             linewidth=0.7,
           )
-    axes.set_title(f"{name}, step {found.step}", loc="left")
+    axes.set_title(style.label(f"{name}, step {found.step}"), loc="left")
     axes.set_xticks([])
     axes.set_yticks([])
   figure.legend(handles.values(), handles, loc="outside lower center", ncols=4)

@@ -9,7 +9,7 @@ import numpy as np
 
 from metabin_jax.data.images import load_image
 from metabin_jax.data.records import Record
-from metabin_jax.evaluation import evaluate, ranked_lists, settings
+from metabin_jax.evaluation import evaluate, ranked_lists
 from metabin_jax.evaluation.evaluate import RankedFold
 from metabin_jax.evaluation.ranked_lists import RankedList
 from metabin_jax.report import activation_maps, page
@@ -55,7 +55,7 @@ def make_lists(results: Sequence[Result], config: Any, number: int) -> Section:
     parts.append(f"<h3>{page.text(result.target.name)}</h3>")
     for kind, queries in chosen.items():
       parts.append(page.paragraph(_KINDS[kind]))
-      for found in _list_first(ranked, queries, config, _FIRST):
+      for found in _list_first(result, queries, config, _FIRST):
         parts.append(_show_list(ranked, found, config.data))
   return Section("lists", "Ranked lists", "\n".join(parts))
 
@@ -72,10 +72,17 @@ def make_maps(
     number: queries of each target.
   """
   parts = [page.paragraph(_MAPS_LEAD)]
+  if config.eval.adapt_bn != "none":
+    parts.append(
+      page.paragraph(
+        "The scores adapt the batch norms to the target; these maps are of the "
+        "network as it was trained."
+      )
+    )
   for result in results:
     ranked = result.folds[0]
     queries = ranked_lists.choose_queries(ranked.ranking, number)
-    found = _list_first(ranked, queries[ranked_lists.RANDOM], config, 1)
+    found = _list_first(result, queries[ranked_lists.RANDOM], config, 1)
     records = [
       record
       for each in found
@@ -95,7 +102,7 @@ def make_maps(
         image = images[2 * row + place]
         heat = activation_maps.overlay(image, maps[2 * row + place])
         items.append(_item(image, name, mark or "query"))
-        items.append(_item(heat, "", "its map"))
+        items.append(_item(heat, "", "map"))
     rows = [items[start : start + 4] for start in range(0, len(items), 4)]
     cards = "".join(
       f'<div class="list"><div class="row">{"".join(row)}</div></div>'
@@ -113,15 +120,14 @@ def without_photos(anchor: str, title: str) -> Section:
 
 
 def _list_first(
-  ranked: RankedFold, queries: Sequence[int], config: Any, count: int
+  result: Result, queries: Sequence[int], config: Any, count: int
 ) -> list[RankedList]:
-  chosen = settings.from_config(config.eval)
   return ranked_lists.list_first(
     queries,
-    evaluate.make_distances(ranked.query, ranked.gallery, chosen),
-    evaluate.labels_of(ranked.fold),
+    result.distances,
+    evaluate.labels_of(result.folds[0].fold),
     count=count,
-    cross_camera=chosen.cross_camera,
+    cross_camera=config.eval.cross_camera,
   )
 
 

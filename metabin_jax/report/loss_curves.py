@@ -94,7 +94,7 @@ def draw(figure: Any, data: Mapping[str, Losses]) -> None:
   for axes, loss in zip(grid, names, strict=False):
     for index, (name, losses) in enumerate(data.items()):
       if loss in losses:
-        (handles[name],) = axes.plot(
+        (handles[style.label(name)],) = axes.plot(
           *losses[loss].T, **style.series(index), markevery=0.12
         )
     axes.set_title(title(loss), loc="left")

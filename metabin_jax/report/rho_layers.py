@@ -71,7 +71,7 @@ def draw(figure: Any, data: Mapping[str, RhoLayers]) -> None:
   for pair, (name, found) in zip(grid, data.items(), strict=True):
     _draw_layers(pair[0], found)
     pair[0].set_ylim(bottom - 0.02 * (1 - bottom), 1 + 0.02 * (1 - bottom))
-    pair[0].set_title(f"{name}, step {found.step}", loc="left")
+    pair[0].set_title(style.label(f"{name}, step {found.step}"), loc="left")
     pair[0].tick_params(labelbottom=labelled[name])
     everything = np.concatenate(list(found.rho.values()))
     pair[1].hist(

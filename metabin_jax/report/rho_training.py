@@ -91,7 +91,9 @@ def draw(figure: Any, data: Mapping[str, RhoTraining]) -> None:
   for index, (name, found) in enumerate(data.items()):
     look = style.series(index)
     mean, std = found.moments[ALL].T
-    first.plot(found.steps, mean, label=name, **look, markevery=0.1)
+    first.plot(
+      found.steps, mean, label=style.label(name), **look, markevery=0.1
+    )
     first.fill_between(
       found.steps, mean - std, mean + std, color=look["color"], alpha=0.15
     )
@@ -102,7 +104,7 @@ def draw(figure: Any, data: Mapping[str, RhoTraining]) -> None:
       axes.plot(
         found.steps, mean, label=layer, **style.series(index), markevery=0.1
       )
-    axes.set_title(f"{name}: mean of chosen layers", loc="left")
+    axes.set_title(style.label(f"{name}: mean of chosen layers"), loc="left")
   for axes in (first, *others):
     axes.set_ylabel("rho")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import Any, NamedTuple
 
 from metabin_jax.data.records import DataSet
@@ -44,6 +45,12 @@ def check_installed() -> None:
   embedding_map.check_installed()
 
 
+def versions() -> dict[str, str]:
+  """Versions of the packages that draw, by package."""
+  names = ("matplotlib", "scikit-learn", "pillow")
+  return {name: metadata.version(name) for name in names}
+
+
 def make(
   run: runs.Run,
   loaded: LoadedRun,
@@ -65,7 +72,7 @@ def make(
     choices: what was chosen.
 
   Returns:
-    HTML. The same run, targets and choices give the same text.
+    HTML. The same run, targets, choices and versions give the same text.
 
   Raises:
     UserError: if an image cannot be read or no query is valid.

@@ -65,7 +65,8 @@ def make_about(
     parts.append(page.paragraph("The run does not name its training data."))
   for key in ("pretrained", "converted"):
     if card["training"][key]:
-      parts.append(page.paragraph(f"{key}: {_json(card['training'][key])}"))
+      record = f"<pre>{_json(card['training'][key])}</pre>"
+      parts.append(page.details(f"Weights: {key}", record))
   trained = description.get("versions", {})
   names = list(dict.fromkeys([*trained, *versions]))
   parts += [

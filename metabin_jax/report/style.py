@@ -88,6 +88,15 @@ def series(index: int) -> dict[str, Any]:
   }
 
 
+def label(name: str) -> str:
+  """A user's name as Matplotlib shows it, and not as markup.
+
+  A dollar begins a formula there, and a leading underscore hides a curve.
+  """
+  name = name.replace("$", r"\$")
+  return f"\N{ZERO WIDTH SPACE}{name}" if name.startswith("_") else name
+
+
 def save_figure(
   path: pathlib.Path,
   draw: Callable[[Figure], None],

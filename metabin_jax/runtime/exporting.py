@@ -63,8 +63,9 @@ def export(
 
   Args:
     run: from `scoring.load_run`.
-    out: ends in .stablehlo or .onnx; `out` + ".json" is written too. Both are
-      there in full or not at all.
+    out: ends in .stablehlo or .onnx; `out` + ".json" is written too. Each is
+      there in full or not at all; a kill between them leaves a card whose
+      digest is of no file.
     images: uint8 [N, H, W, 3] of the network's size, to compare the file as it
       lies on the disk with the package.
     flip: add the embedding of the mirrored image; None does as the run is
@@ -87,6 +88,7 @@ def export(
   card = _card(run.card, flip)
   out.parent.mkdir(parents=True, exist_ok=True)
   part = out.with_name(f".{out.name}.part-{os.getpid()}")
+  card_part = part.with_name(f"{part.name}.json")
   devices = _exact_devices()
   try:
     with jax.default_device(devices[0]):
@@ -109,11 +111,18 @@ def export(
       **form.describe(),
     }
     card["parity"] = parity._asdict()
+    save_json(card_part, card)
+    os.replace(card_part, card_file(out))
     os.replace(part, out)
-    save_json(out.with_name(f"{out.name}.json"), card)
   finally:
     part.unlink(missing_ok=True)
+    card_part.unlink(missing_ok=True)
   return Exported(parity, card)
+
+
+def card_file(out: pathlib.Path) -> pathlib.Path:
+  """Where the card of a file stands."""
+  return out.with_name(f"{out.name}.json")
 
 
 def compare(found: np.ndarray, wanted: np.ndarray) -> Parity:

@@ -149,6 +149,11 @@ def test_mistakes(paths, tmp_path, capsys, monkeypatch):
   assert "says no format; choose one of .stablehlo, .onnx" in said
   assert "is a folder" in mistake(command(tmp_path), capsys)
   out = tmp_path / "m.stablehlo"
+  card = tmp_path / "m.stablehlo.json"
+  card.mkdir()
+  assert f"{card} is a folder" in mistake(command(out), capsys)
+  assert not out.exists()
+  card.rmdir()
   said = mistake(["export", str(tmp_path), f"--out={out}"], capsys)
   assert "holds no run" in said
   said = mistake(command(out, "--images", str(tmp_path)), capsys)
