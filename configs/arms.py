@@ -7,8 +7,8 @@ Variants: the names of all arms (docs/repro.md lists them); default: metabin.
 `metabin repro` runs whole tables of them, at this scale and at a small one.
 Needs the data sets below $METABIN_DATA: `metabin datasets --protocol=metabin`
 says which are there, and --i-have-a-licensed-copy (DukeMTMC).
-Time and scores: not run. The published runs start from ImageNet weights, which
-cannot be loaded yet.
+Time and scores: not run. The published runs start from ImageNet weights:
+--config.model.pretrained=FILE (docs/weights.md); without it, from random ones.
 """
 
 from metabin_jax.errors import UserError

@@ -6,8 +6,8 @@ Variants: released (default; the published code), paper (the paper's text where
 the two differ), no_duke (DukeMTMC was withdrawn by its authors; four sources).
 Needs the data sets below $METABIN_DATA: `metabin datasets --protocol=metabin`
 says which are there. Without :no_duke also --i-have-a-licensed-copy.
-Time and scores: not run. The published runs start from ImageNet weights, which
-cannot be loaded yet.
+Time and scores: not run. The published runs start from ImageNet weights:
+--config.model.pretrained=FILE (docs/weights.md); without it, from random ones.
 """
 
 from metabin_jax import default_config

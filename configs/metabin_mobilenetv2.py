@@ -8,8 +8,8 @@ was withdrawn by its authors; four sources of 20 images a batch and two of them
 for meta-train, which is our choice).
 Needs the data sets below $METABIN_DATA: `metabin datasets --protocol=metabin`
 says which are there. Without :no_duke also --i-have-a-licensed-copy.
-Time and scores: not run. The published runs start from ImageNet weights, which
-cannot be loaded yet.
+Time and scores: not run. The published runs start from ImageNet weights:
+--config.model.pretrained=FILE (docs/weights.md); without it, from random ones.
 """
 
 from metabin_jax import default_config

@@ -8,8 +8,8 @@ meta-test, cross entropy in both meta losses, color jitter.
 Needs Market-1501 and DukeMTMC-reID (16,522 images of 702 persons to train on)
 below $METABIN_DATA. DukeMTMC was withdrawn by its authors: only with a licensed
 copy, and --i-have-a-licensed-copy.
-Time and scores: not run. The published runs start from ImageNet weights, which
-cannot be loaded yet.
+Time and scores: not run. The published runs start from ImageNet weights:
+--config.model.pretrained=FILE (docs/weights.md); without it, from random ones.
 Variants: released (default), paper (the paper's text where it differs).
 """
 

@@ -8,8 +8,8 @@ meta-test, cross entropy in both meta losses, color jitter.
 Needs Market-1501 (12,936 images of 751 persons to train on) and DukeMTMC-reID
 below $METABIN_DATA. DukeMTMC was withdrawn by its authors: with a licensed copy
 add --i-have-a-licensed-copy, without one "--config.data.targets=()".
-Time and scores: not run. The published runs start from ImageNet weights, which
-cannot be loaded yet.
+Time and scores: not run. The published runs start from ImageNet weights:
+--config.model.pretrained=FILE (docs/weights.md); without it, from random ones.
 Variants: released (default), paper (the paper's text where it differs).
 """
 
