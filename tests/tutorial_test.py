@@ -33,6 +33,7 @@ SMALL = {
   "configs/quickstart.py:metabin": "configs/quickstart.py:short",
   "--config.train.steps=600": "--config.train.steps=2",
   "synthetic:quick?": "synthetic:tiny?",
+  "0.01": "0.1",  # so few pairs show no smaller rate
 }
 
 
@@ -94,7 +95,7 @@ def test_tutorial(small, tmp_path, monkeypatch, capsys):
 
   run_folder = tmp_path / "runs" / "tutorial"
   found = embedding_file.load(tmp_path / "dusk.npz")
-  assert len(found.names) >= 20
+  assert len(found.names) >= 10
   with open("hits.csv", encoding="utf-8", newline="") as file:
     hits = [*csv.DictReader(file)]
   assert len(hits) == 5 * len(found.names)

@@ -23,7 +23,7 @@ import numpy as np
 import record
 
 from metabin_jax import default_config, models
-from metabin_jax.data.synthetic import samples
+from metabin_jax.data import sample_pictures
 from metabin_jax.evaluation import extract
 from metabin_jax.interop import formats
 from metabin_jax.runtime import experiment, exporting, resolve, scoring
@@ -43,7 +43,7 @@ def main() -> None:
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--json", type=pathlib.Path)
   args = parser.parse_args()
-  images = samples.draw(args.images, args.height, args.width)
+  images = sample_pictures.draw(args.images, args.height, args.width)
   rows = []
   for backbone, width in NETWORKS.items():
     run = make_run(backbone, width, args)
@@ -98,7 +98,7 @@ def make_run(
     return array
 
   variables = jax.tree_util.tree_map_with_path(change, dict(variables))
-  pictures = samples.draw(12, args.height, args.width)
+  pictures = sample_pictures.draw(12, args.height, args.width)
 
   @jax.jit
   def move(variables: Any) -> Any:

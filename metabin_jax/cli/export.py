@@ -87,12 +87,11 @@ def _images(args: argparse.Namespace, data: Any) -> Any:
   import numpy as np
 
   from metabin_jax.cli import embedded
-  from metabin_jax.data import images
-  from metabin_jax.data.synthetic import samples
+  from metabin_jax.data import images, sample_pictures
 
   size = (data.height_px, data.width_px)
   if not args.images:
-    return samples.draw(SAMPLES, *size)
+    return sample_pictures.draw(SAMPLES, *size)
   entries = embedded.list_images(args, args.images)
   chosen = entries[:: -(-len(entries) // _MOST)]
   return np.stack([images.load_image(entry.path, *size) for entry in chosen])
