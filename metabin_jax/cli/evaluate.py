@@ -8,7 +8,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metabin_jax.cli import arguments, data_options, eval_options, outputs
+from metabin_jax.cli import (
+  arguments,
+  data_options,
+  eval_options,
+  outputs,
+  targets,
+)
 from metabin_jax.data import protocols
 from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
@@ -21,14 +27,7 @@ def run(argv: Sequence[str]) -> int:
     "Scores one or several runs, side by side.",
   )
   parser.add_argument("runs", nargs="+", metavar="RUN", help="workdir of a run")
-  parser.add_argument(
-    "--target",
-    action="append",
-    default=[],
-    metavar="SPEC",
-    help="a data set with query and gallery, READER:PATH[?key=value]; may be "
-    "given several times; without it the runs' own targets",
-  )
+  targets.add_argument(parser)
   parser.add_argument(
     "--add-target",
     action="append",
@@ -58,7 +57,6 @@ def run(argv: Sequence[str]) -> int:
   names = _names(folders)
   # Late imports: help and mistakes in flags should not wait for JAX.
   from metabin_jax.cli import provenance
-  from metabin_jax.cli.targets import open_targets
   from metabin_jax.data import readers
   from metabin_jax.evaluation import settings
   from metabin_jax.evaluation.table import Row, format_table
@@ -90,21 +88,18 @@ def run(argv: Sequence[str]) -> int:
   for name, folder in zip(names, folders, strict=True):
     loaded = scoring.load_run(folder, args.step, warn=note)
     config = scoring.override_eval(loaded.config, changes)
-    specs = data_options.apply(
-      [*(chosen or config.data.targets), *args.add_target],
-      allow_partial=args.allow_partial,
-      licensed_copy=args.licensed_copy,
+    wanted = [*(chosen or config.data.targets), *args.add_target]
+    specs = targets.choose(folder, wanted, args)
+    opened, warnings = targets.open_targets(
+      loaded, config, specs, open_dataset, note
     )
-    if not specs:
-      raise UserError(f"{folder} has no targets of its own; pass --target.")
-    targets, warnings = open_targets(loaded, config, specs, open_dataset, note)
-    for target in targets:
+    for target in opened:
       provenance.reject_other_data(used.setdefault(target.name, target), target)
     by_run.append(
       {
         target: Row(target, name, summary)
         for target, summary in scoring.score(
-          config, loaded.network, loaded.variables, targets
+          config, loaded.network, loaded.variables, opened
         ).items()
       }
     )

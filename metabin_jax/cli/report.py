@@ -6,8 +6,13 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from metabin_jax.cli import arguments, data_options, eval_options, outputs
-from metabin_jax.errors import UserError
+from metabin_jax.cli import (
+  arguments,
+  data_options,
+  eval_options,
+  outputs,
+  targets,
+)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -27,14 +32,7 @@ def run(argv: Sequence[str]) -> int:
     metavar="FILE",
     help="the file to write (default: report.html in the run's folder)",
   )
-  parser.add_argument(
-    "--target",
-    action="append",
-    default=[],
-    metavar="SPEC",
-    help="a data set with query and gallery, READER:PATH[?key=value]; may be "
-    "given several times; without it the run's own targets",
-  )
+  targets.add_argument(parser)
   data_options.add_arguments(parser)
   parser.add_argument("--step", type=int, help="checkpoint; default: newest")
   eval_options.add_arguments(parser)
@@ -58,7 +56,6 @@ def run(argv: Sequence[str]) -> int:
     return int(leave.code or 0)
   # Late imports: help and mistakes in flags should not wait for JAX.
   from metabin_jax.cli import provenance
-  from metabin_jax.cli.targets import open_targets
   from metabin_jax.data import readers
   from metabin_jax.report import run_report, runs
   from metabin_jax.runtime import compilation_cache, run_folder, scoring
@@ -70,23 +67,17 @@ def run(argv: Sequence[str]) -> int:
   outputs.check_file("--out", out)
   loaded = scoring.load_run(found.workdir, args.step, warn=_say)
   config = scoring.override_eval(loaded.config, eval_options.changes(args))
-  specs = data_options.apply(
-    args.target or config.data.targets,
-    allow_partial=args.allow_partial,
-    licensed_copy=args.licensed_copy,
-  )
-  if not specs:
-    raise UserError(f"{args.run} has no targets of its own; pass --target.")
-  targets, warnings = open_targets(
+  specs = targets.choose(args.run, args.target or config.data.targets, args)
+  opened, warnings = targets.open_targets(
     loaded, config, specs, readers.open_dataset, _say
   )
   page = run_report.make(
     found,
     loaded,
     config,
-    targets,
+    opened,
     [
-      *provenance.target_lines(targets),
+      *provenance.target_lines(opened),
       *provenance.source_lines(loaded.sources),
       *(f"warning: {warning}" for warning in warnings),
     ],

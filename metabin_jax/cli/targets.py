@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import argparse
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from metabin_jax.data import checks, overlaps
+from metabin_jax.cli import data_options
 from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
+
+
+def add_argument(parser: argparse.ArgumentParser) -> None:
+  """Adds --target."""
+  parser.add_argument(
+    "--target",
+    action="append",
+    default=[],
+    metavar="SPEC",
+    help="a data set with query and gallery, READER:PATH[?key=value]; may be "
+    "given several times; without it a run's own targets",
+  )
+
+
+def choose(
+  place: object, wanted: Iterable[str], args: argparse.Namespace
+) -> tuple[str, ...]:
+  """Descriptions of targets, with the flags of `data_options` written in.
+
+  Args:
+    place: folder of the run, for the message.
+    wanted: descriptions as given.
+    args: holds these flags.
+
+  Raises:
+    UserError: if there is none.
+  """
+  specs = data_options.apply(
+    wanted,
+    allow_partial=args.allow_partial,
+    licensed_copy=args.licensed_copy,
+  )
+  if not specs:
+    raise UserError(f"{place} has no targets of its own; pass --target.")
+  return specs
 
 
 def open_targets(
@@ -33,6 +69,9 @@ def open_targets(
     UserError: if a target cannot be opened, has no valid query, or shows
       persons that the run was trained on.
   """
+  # Late imports: help and mistakes in flags should not wait for these.
+  from metabin_jax.data import checks, overlaps
+
   targets = [open_dataset(spec) for spec in specs]
   for target in targets:
     for source in loaded.sources:

@@ -70,12 +70,39 @@ def load(run: runs.Run, options: runs.Options) -> EmbeddingMap:
     for role, records in zip(ROLES, (fold.query, fold.gallery), strict=True):
       chosen += [(target.name, role, record) for record in records]
   embeddings = _embed(loaded, [record.path for _, _, record in chosen])
-  places = lay_out(comparable(embeddings, loaded.config.eval.metric))
+  labels = [(target, role, record.pid) for target, role, record in chosen]
+  return make_map(loaded.step, labels, embeddings, loaded.config.eval.metric)
+
+
+def make_map(
+  step: int,
+  labels: Sequence[tuple[str, str, str]],
+  embeddings: np.ndarray,
+  metric: str,
+) -> EmbeddingMap:
+  """Lays embeddings out in the plane.
+
+  Args:
+    step: of the checkpoint.
+    labels: target, role and person of each.
+    embeddings: [N, D].
+    metric: "cosine" scales each to length 1 first.
+
+  Returns:
+    The map.
+
+  Raises:
+    UserError: as `lay_out` does.
+  """
+  if metric == "cosine":
+    norm = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    embeddings = embeddings / np.maximum(norm, 1e-12)
+  places = lay_out(embeddings)
   return EmbeddingMap(
-    loaded.step,
+    step,
     [
-      Point(target, role, record.pid, float(x), float(y))
-      for (target, role, record), (x, y) in zip(chosen, places, strict=True)
+      Point(*label, float(x), float(y))
+      for label, (x, y) in zip(labels, places, strict=True)
     ],
   )
 
@@ -110,18 +137,6 @@ def choose(fold: Fold, limit: int) -> Fold:
     for part in (fold.query, fold.gallery)
   )
   return Fold(fold.name, query, gallery)
-
-
-def comparable(embeddings: Any, metric: str) -> np.ndarray:
-  """Embeddings [N, D] whose Euclidean distances order pairs as `metric` does.
-
-  For "cosine" each is scaled to length 1.
-  """
-  embeddings = np.asarray(embeddings)
-  if metric != "cosine":
-    return embeddings
-  norm = np.linalg.norm(embeddings, axis=1, keepdims=True)
-  return embeddings / np.maximum(norm, 1e-12)
 
 
 def lay_out(embeddings: np.ndarray) -> np.ndarray:

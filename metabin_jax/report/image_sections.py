@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from metabin_jax.data.images import load_image
 from metabin_jax.data.records import Record
-from metabin_jax.evaluation import evaluate, ranked_lists
+from metabin_jax.evaluation import evaluate, ranked_lists, settings
 from metabin_jax.evaluation.evaluate import RankedFold
 from metabin_jax.evaluation.ranked_lists import RankedList
 from metabin_jax.report import activation_maps, page
@@ -40,37 +40,47 @@ _MAPS_LEAD = (
 )
 
 
-def make_lists(results: Sequence[Result], config: Any, number: int) -> Section:
-  """Ranked lists of random, worst and best queries of every target.
-
-  Args:
-    results: one for each target.
-    config: resolved configuration that they were made with.
-    number: queries of each kind.
-  """
-  parts = [page.paragraph(_LISTS_LEAD)]
-  for result in results:
-    ranked = result.folds[0]
-    chosen = ranked_lists.choose_queries(ranked.ranking, number)
-    parts.append(f"<h3>{page.text(result.target.name)}</h3>")
-    for kind, queries in chosen.items():
-      parts.append(page.paragraph(_KINDS[kind]))
-      for found in _list_first(result, queries, config, _FIRST):
-        parts.append(_show_list(ranked, found, config.data))
-  return Section("lists", "Ranked lists", "\n".join(parts))
+# Of one target: for each kind of query, the lists of those that were chosen.
+_Lists = Mapping[str, Sequence[RankedList]]
 
 
-def make_maps(
+def make_sections(
   results: Sequence[Result], run: LoadedRun, config: Any, number: int
-) -> Section:
-  """Activation maps of random queries of every target and their first images.
+) -> list[Section]:
+  """Ranked lists and activation maps.
 
   Args:
     results: one for each target.
     run: the network.
     config: resolved configuration that the results were made with.
-    number: queries of each target.
+    number: queries of each kind and target.
+
+  Returns:
+    Lists of random, worst and best queries; and maps of the random ones and
+    the first image found for each.
   """
+  lists = [_list_first(result.folds[0], config, number) for result in results]
+  return [_lists(results, lists, config), _maps(results, lists, run, config)]
+
+
+def _lists(
+  results: Sequence[Result], lists: Sequence[_Lists], config: Any
+) -> Section:
+  parts = [page.paragraph(_LISTS_LEAD)]
+  for result, kinds in zip(results, lists, strict=True):
+    parts.append(f"<h3>{page.text(result.target.name)}</h3>")
+    for kind, found in kinds.items():
+      parts.append(page.paragraph(_KINDS[kind]))
+      parts += [_show_list(result.folds[0], f, config.data) for f in found]
+  return Section("lists", "Ranked lists", "\n".join(parts))
+
+
+def _maps(
+  results: Sequence[Result],
+  lists: Sequence[_Lists],
+  run: LoadedRun,
+  config: Any,
+) -> Section:
   parts = [page.paragraph(_MAPS_LEAD)]
   if config.eval.adapt_bn != "none":
     parts.append(
@@ -79,17 +89,12 @@ def make_maps(
         "network as it was trained."
       )
     )
-  for result in results:
-    ranked = result.folds[0]
-    queries = ranked_lists.choose_queries(ranked.ranking, number)
-    found = _list_first(result, queries[ranked_lists.RANDOM], config, 1)
+  for result, kinds in zip(results, lists, strict=True):
+    fold, found = result.folds[0].fold, kinds[ranked_lists.RANDOM]
     records = [
       record
       for each in found
-      for record in (
-        ranked.fold.query[each.query],
-        ranked.fold.gallery[each.gallery[0]],
-      )
+      for record in (fold.query[each.query], fold.gallery[each.gallery[0]])
     ]
     images = np.stack([_read(record, config.data) for record in records])
     maps = activation_maps.activation_maps(run.network, run.variables, images)
@@ -97,11 +102,11 @@ def make_maps(
     items = []
     for row, each in enumerate(found):
       for place, (name, mark) in enumerate(
-        (("query", ""), _mark(bool(each.right[0])))
+        (("query", "query"), _mark(bool(each.right[0])))
       ):
         image = images[2 * row + place]
         heat = activation_maps.overlay(image, maps[2 * row + place])
-        items.append(_item(image, name, mark or "query"))
+        items.append(_item(image, name, mark))
         items.append(_item(heat, "", "map"))
     rows = [items[start : start + 4] for start in range(0, len(items), 4)]
     cards = "".join(
@@ -119,16 +124,21 @@ def without_photos(anchor: str, title: str) -> Section:
   )
 
 
-def _list_first(
-  result: Result, queries: Sequence[int], config: Any, count: int
-) -> list[RankedList]:
-  return ranked_lists.list_first(
-    queries,
-    result.distances,
-    evaluate.labels_of(result.folds[0].fold),
-    count=count,
-    cross_camera=config.eval.cross_camera,
+def _list_first(ranked: RankedFold, config: Any, number: int) -> _Lists:
+  distances = evaluate.make_distances(
+    ranked.query, ranked.gallery, settings.from_config(config.eval)
   )
+  chosen = ranked_lists.choose_queries(ranked.ranking, number)
+  return {
+    kind: ranked_lists.list_first(
+      queries,
+      distances,
+      evaluate.labels_of(ranked.fold),
+      count=_FIRST,
+      cross_camera=config.eval.cross_camera,
+    )
+    for kind, queries in chosen.items()
+  }
 
 
 def _show_list(ranked: RankedFold, found: RankedList, data: Any) -> str:
@@ -145,8 +155,8 @@ def _show_list(ranked: RankedFold, found: RankedList, data: Any) -> str:
   ):
     record = ranked.fold.gallery[row]
     name, mark = _mark(bool(right))
-    caption = f"{mark} {distance:.3f} {_camera(record)}"
-    items.append(_item(_read(record, data), name, caption))
+    rest = f"{distance:.3f} {_camera(record)}"
+    items.append(_item(_read(record, data), name, mark, rest))
   return (
     f'<div class="list">{page.paragraph(title)}'
     f'<div class="row">{"".join(items)}</div></div>'
@@ -157,8 +167,7 @@ def _mark(right: bool) -> tuple[str, str]:
   return ("right", "\N{CHECK MARK}") if right else ("wrong", "\N{BALLOT X}")
 
 
-def _item(pixels: np.ndarray, name: str, caption: str) -> str:
-  mark, _, rest = caption.partition(" ")
+def _item(pixels: np.ndarray, name: str, mark: str, rest: str = "") -> str:
   inside = f"<b>{page.text(mark)}</b> {page.text(rest)}"
   return (
     f'<div class="item {name}">{inline_photo(pixels, name or "map")}'

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from metabin_jax.data.records import DataSet
-from metabin_jax.evaluation import evaluate, settings, summary
+from metabin_jax.evaluation import summary
 from metabin_jax.evaluation.evaluate import RankedFold
 from metabin_jax.evaluation.summary import Summary
 from metabin_jax.runtime import scoring
@@ -26,14 +24,12 @@ class Result(NamedTuple):
     folds: ranked, in their order.
     summaries: one for each fold.
     whole: of all folds, see `summary.combine_folds`.
-    distances: of the queries of the first fold, see `evaluate.make_distances`.
   """
 
   target: DataSet
   folds: list[RankedFold]
   summaries: list[Summary]
   whole: Summary
-  distances: Callable[[int, int], np.ndarray]
 
 
 def evaluate_run(
@@ -65,8 +61,5 @@ def evaluate_run(
       for scores in summaries:
         del scores[f"{summary.TPR_PREFIX}{rate:g}"]
     whole = summary.combine_folds(summaries)
-    distances = evaluate.make_distances(
-      folds[0].query, folds[0].gallery, settings.from_config(config.eval)
-    )
-    results.append(Result(target, folds, summaries, whole, distances))
+    results.append(Result(target, folds, summaries, whole))
   return results

@@ -95,10 +95,9 @@ def make(
       "the data allow.",
       soft=True,
     )
-    sections += [
-      image_sections.make_lists(found, config, choices.queries),
-      image_sections.make_maps(found, loaded, config, choices.queries),
-    ]
+    sections += image_sections.make_sections(
+      found, loaded, config, choices.queries
+    )
   else:
     sections += [
       image_sections.without_photos("lists", "Ranked lists"),

@@ -9,7 +9,7 @@ import numpy as np
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation import table
 from metabin_jax.report import curves, embedding_map, page, style
-from metabin_jax.report.embedding_map import EmbeddingMap, Point
+from metabin_jax.report.embedding_map import EmbeddingMap
 from metabin_jax.report.page import Section
 from metabin_jax.report.results import Result
 
@@ -81,7 +81,7 @@ def make_curves(results: Sequence[Result]) -> Section:
   with_roc = {
     name: folds
     for name, folds in rankings.items()
-    if all(r.roc is not None and np.count_nonzero(r.roc.fpr > 0) for r in folds)
+    if all(r.roc is not None and (r.roc.fpr > 0).any() for r in folds)
   }
   if with_roc:
     roc = style.inline_svg(
@@ -134,19 +134,15 @@ def _lay_out(results: Sequence[Result], step: int, metric: str) -> EmbeddingMap:
     ranked = result.folds[0]
     chosen = embedding_map.choose(ranked.fold, embedding_map.MAX_IMAGES)
     kept = {record.pid for record in (*chosen.query, *chosen.gallery)}
-    for role, records, rows in (
-      ("query", ranked.fold.query, ranked.query),
-      ("gallery", ranked.fold.gallery, ranked.gallery),
+    fold = ranked.fold
+    for role, records, rows in zip(
+      embedding_map.ROLES,
+      (fold.query, fold.gallery),
+      (ranked.query, ranked.gallery),
+      strict=True,
     ):
       for record, row in zip(records, rows, strict=True):
         if record.pid in kept:
           embeddings.append(row)
           labels.append((result.target.name, role, record.pid))
-  places = embedding_map.lay_out(embedding_map.comparable(embeddings, metric))
-  return EmbeddingMap(
-    step,
-    [
-      Point(*label, float(x), float(y))
-      for label, (x, y) in zip(labels, places, strict=True)
-    ],
-  )
+  return embedding_map.make_map(step, labels, np.stack(embeddings), metric)
