@@ -57,6 +57,11 @@ def get_config() -> config_dict.ConfigDict:
   # "dualnorm_metabin" (MetaBIN's flag), "snr", and for OSNet "osnet_ibn",
   # "osnet_ain".
   config.model.norm = "bin"
+  # "bnta": heads for the parts of a body, which the losses "position" and
+  # "match" train and `eval.adapt` uses (BNTA, AAAI 2022). "none".
+  config.model.heads = "none"
+  # Horizontal parts of a body.
+  config.model.parts = 6
   # "float32" or "bfloat16": computation; parameters, moments and losses are
   # float32 in both.
   config.model.dtype = "float32"
@@ -109,13 +114,23 @@ def get_config() -> config_dict.ConfigDict:
 
   config.loss = config_dict.ConfigDict()
   # Sums of "ce", "triplet", "shuffle", "scatter" (Eqs. 2 to 8); for norm
-  # "snr" also "snr", in the base loss only.
+  # "snr" also "snr", in the base loss only; for heads "bnta" also "position"
+  # and "match".
   config.loss.base = ("ce", "triplet")
   config.loss.mtrain = ("shuffle", "triplet", "scatter")
   config.loss.mtest = ("triplet",)
   # Factors of the losses (studied in the supplement).
   config.loss.weights = config_dict.ConfigDict(
-    {"ce": 1.0, "triplet": 1.0, "shuffle": 1.0, "scatter": 1.0, "snr": 1.0}
+    {
+      "ce": 1.0,
+      "triplet": 1.0,
+      "shuffle": 1.0,
+      "scatter": 1.0,
+      "snr": 1.0,
+      # BNTA, Eq. 9.
+      "position": 0.1,
+      "match": 0.1,
+    }
   )
   config.loss.margin = 0.3
   config.loss.smoothing = 0.1
@@ -123,9 +138,12 @@ def get_config() -> config_dict.ConfigDict:
   config.loss.smoothing_spread = config_dict.placeholder(str)
   # Centroid of L2-normalized features rather than of raw ones.
   config.loss.scatter_normalize = config_dict.placeholder(bool)
+  # "position" and "match" over the parts of an image: "sum", as the equations
+  # stand, or "mean".
+  config.loss.part_reduction = "sum"
 
   config.optim = config_dict.ConfigDict()
-  # "sgd"; "amsgrad": betas 0.9 and 0.999, as PyTorch writes it (no momentum).
+  # "sgd"; "adam", "amsgrad": betas 0.9 and 0.999, as PyTorch writes them.
   config.optim.optimizer = "sgd"
   config.optim.lr = 0.01
   # Factors of the learning rate: of biases, and of the classifier.

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metabin_jax.methods import amsgrad
+from metabin_jax.methods import adam
 
 PyTree = Any
 FROZEN = ("neck", "bn_bias")
 CLASSIFIER = "classifier"
-OPTIMIZERS = ("sgd", "amsgrad")
+OPTIMIZERS = ("sgd", "adam", "amsgrad")
 SCHEDULES = ("multistep", "cosine")
 
 
@@ -155,7 +155,8 @@ def make_params_tx(
     momentum: of "sgd", in [0, 1).
     weight_decay: applied to every parameter, norm layers included; rho is not
       among them.
-    optimizer: "sgd", or "amsgrad" with betas 0.9 and 0.999, epsilon 1e-8.
+    optimizer: "sgd", or "adam" or "amsgrad" with betas 0.9 and 0.999, epsilon
+      1e-8.
     nesterov: "sgd" looks ahead: gradient + momentum x buffer leaves it.
 
   Returns:
@@ -170,9 +171,9 @@ def make_params_tx(
   if nesterov and (optimizer != "sgd" or momentum == 0):
     raise ValueError("nesterov is for optimizer 'sgd' with momentum above 0.")
   scale = (
-    amsgrad.scale_by_amsgrad()
-    if optimizer == "amsgrad"
-    else optax.trace(momentum, nesterov)
+    optax.trace(momentum, nesterov)
+    if optimizer == "sgd"
+    else adam.scale_by_adam(amsgrad=optimizer == "amsgrad")
   )
   return optax.chain(optax.add_decayed_weights(weight_decay), scale)
 

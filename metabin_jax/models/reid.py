@@ -10,6 +10,8 @@ from flax import linen as nn
 
 from metabin_jax.models import registry
 from metabin_jax.models.norms.batch import BatchNorm
+from metabin_jax.models.part_heads import HEADS, PartHeads, Parts
+from metabin_jax.ops import stripes
 
 # ImageNet statistics on a scale of 0 to 255, RGB.
 PIXEL_MEAN = tuple(255 * v for v in (0.485, 0.456, 0.406))
@@ -24,6 +26,7 @@ class Outputs(NamedTuple):
   logits: jax.Array  # [B, K]: cross entropy
   # What layers have sown into the collection "aux", for losses of theirs.
   aux: Any = ()
+  parts: Parts | None = None  # unless the network has no heads
 
 
 class ReIDNetwork(nn.Module):
@@ -33,11 +36,15 @@ class ReIDNetwork(nn.Module):
     backbone: module called as `backbone(x, mode)`, giving [B, h, w, D].
     num_classes: identities in the training set, K.
     dtype: computation type of the backbone; losses see float32 or wider.
+    heads: what it says of the parts of a body, of `part_heads.HEADS`.
+    parts: number of parts, P.
   """
 
   backbone: nn.Module
   num_classes: int
   dtype: Any = jnp.float32
+  heads: str = "none"
+  parts: int = stripes.PARTS
 
   @nn.compact
   def __call__(self, images: jax.Array, *, mode: str) -> Outputs:
@@ -58,8 +65,8 @@ class ReIDNetwork(nn.Module):
       jnp.asarray(v, wide).reshape(1, 1, 1, 3) for v in (PIXEL_MEAN, PIXEL_STD)
     )
     x = ((images.astype(wide) - mean) / std).astype(self.dtype)
-    x = self.backbone(x, mode)
-    pooled = jnp.mean(x.astype(wide), axis=(1, 2))
+    x = self.backbone(x, mode).astype(wide)
+    pooled = jnp.mean(x, axis=(1, 2))
     neck = BatchNorm(name="neck")
     embedding = neck(pooled[:, None, None, :], mode)[:, 0, 0, :]
     kernel = self.param(
@@ -68,7 +75,14 @@ class ReIDNetwork(nn.Module):
       (pooled.shape[-1], self.num_classes),
     )
     logits = jnp.matmul(embedding, kernel.astype(embedding.dtype))
-    return Outputs(pooled, embedding, logits)
+    return Outputs(pooled, embedding, logits, parts=self._parts(x, mode))
+
+  def _parts(self, x: jax.Array, mode: str) -> Parts | None:
+    if self.heads == "bnta":
+      return PartHeads(self.num_classes, self.parts, name="part_heads")(x, mode)
+    if self.heads == "stripes":
+      return Parts(stripes.stripe_pool(x, self.parts))
+    return None
 
 
 def create(
@@ -80,6 +94,8 @@ def create(
   last_stride: int = 1,
   dtype: Any = jnp.float32,
   remat: bool = False,
+  heads: str = "none",
+  parts: int = stripes.PARTS,
 ) -> ReIDNetwork:
   """Creates a network by name.
 
@@ -96,19 +112,26 @@ def create(
     remat: whether the blocks of the backbone compute their forward pass again
       in the backward pass, in place of keeping it: the same numbers with less
       kept between the two, for more arithmetic.
+    heads: what it says of the parts of a body: "none", "bnta" (heads with
+      weights) or "stripes" (means of the last map).
+    parts: number of parts, at least 1.
 
   Returns:
     The module; `init_variables` makes its three trees.
 
   Raises:
-    ValueError: for an unknown backbone or norm, another last stride, no
-      classes, or `remat` for a backbone that has no such attribute.
+    ValueError: for an unknown backbone, norm or heads, another last stride, no
+      classes or parts, or `remat` for a backbone that has no such attribute.
   """
   registry.check_norm(norm)
   if num_classes < 1:
     raise ValueError(f"num_classes is {num_classes}, want at least 1.")
   if last_stride not in (1, 2):
     raise ValueError(f"last_stride is {last_stride}, want 1 or 2.")
+  if heads not in HEADS:
+    raise ValueError(f"heads is {heads!r}, want one of {HEADS}.")
+  if parts < 1:
+    raise ValueError(f"parts is {parts}, want at least 1.")
   body = registry.make_backbone(
     backbone, norm=norm, width=width, last_stride=last_stride, dtype=dtype
   )
@@ -118,7 +141,7 @@ def create(
         f"backbone {backbone!r} has no attribute remat; set remat to False."
       )
     body = body.clone(remat=True)
-  return ReIDNetwork(backbone=body, num_classes=num_classes, dtype=dtype)
+  return ReIDNetwork(body, num_classes, dtype, heads, parts)
 
 
 def init_variables(

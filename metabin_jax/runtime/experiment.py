@@ -66,6 +66,8 @@ def create_network(config: Any, num_classes: int) -> models.ReIDNetwork:
     last_stride=config.model.last_stride,
     dtype=jnp.dtype(config.model.dtype).type,
     remat=config.model.remat,
+    heads=config.model.heads,
+    parts=config.model.parts,
   )
 
 
@@ -178,6 +180,7 @@ def create_objective(config: Any, names: Sequence[str]) -> objectives.Objective:
     smoothing=config.loss.smoothing,
     smoothing_spread=config.loss.smoothing_spread,
     scatter_normalize=config.loss.scatter_normalize,
+    part_reduction=config.loss.part_reduction,
   )
 
 

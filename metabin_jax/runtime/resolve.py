@@ -15,6 +15,7 @@ from metabin_jax.errors import UserError
 from metabin_jax.evaluation.average_precision import AP_CONVENTIONS
 from metabin_jax.methods import objectives, optim
 from metabin_jax.models import registry
+from metabin_jax.ops import part_losses
 from metabin_jax.runtime import parallel, plugins, section_checks
 
 # Methods that split the domains into meta-train and meta-test.
@@ -23,11 +24,14 @@ _CHOICES = {
   "method": ("metabin", "joint", "mldg"),
   "preset": tuple(default_config.PRESETS),
   "model.last_stride": (1, 2),
+  # "stripes" has no weights to train, and is for adaptation.
+  "model.heads": ("none", "bnta"),
   "model.dtype": ("float32", "bfloat16"),
   "data.sampler": ("identity", "balanced", "shuffle"),
   "data.loader": ("array", "tf"),
   "data.cache": ("memory", "disk", "none"),
   "loss.smoothing_spread": ("others", "all"),
+  "loss.part_reduction": part_losses.REDUCTIONS,
   "optim.optimizer": optim.OPTIMIZERS,
   "optim.schedule": optim.SCHEDULES,
   "meta.second_order_by": ("reverse", "forward"),
@@ -40,6 +44,7 @@ _CHOICES = {
 }
 _POSITIVE = (
   "model.width",
+  "model.parts",
   "data.height_px",
   "data.width_px",
   "data.batch_size",
@@ -117,6 +122,7 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.FrozenConfigDict:
   section_checks.check_recipe(config)
   section_checks.check_meta(config)
   section_checks.check_snr(config)
+  section_checks.check_parts(config)
   section_checks.check_parallel(config.parallel)
   _check_rho(config)
   return config_dict.FrozenConfigDict(config)

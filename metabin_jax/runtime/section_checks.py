@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from metabin_jax.errors import UserError
+from metabin_jax.methods import objectives
 
 # Losses that compare images of a batch: no use if each shows somebody else.
 _ON_PAIRS = ("triplet", "shuffle", "scatter", "snr")
@@ -101,6 +102,25 @@ def check_snr(config: Any) -> None:
       "loss.base has 'snr', which the epochs of the classifier alone do not "
       "compute: set optim.classifier_only_epochs to 0, or leave the loss out."
     )
+
+
+def check_parts(config: Any) -> None:
+  """Checks that losses of the parts of a body have their heads.
+
+  Args:
+    config: a configuration without blanks, each value one that exists.
+
+  Raises:
+    UserError: names the key, its value and what is allowed.
+  """
+  for phase in ("base", "mtrain", "mtest"):
+    of_parts = [n for n in config.loss[phase] if n in objectives.OF_PARTS]
+    if of_parts and config.model.heads != "bnta":
+      raise UserError(
+        f"loss.{phase} has {of_parts[0]!r}, a loss of the heads that "
+        f"model.heads 'bnta' adds, and model.heads is {config.model.heads!r}; "
+        "change it, or leave the loss out."
+      )
 
 
 def check_parallel(section: Any) -> None:

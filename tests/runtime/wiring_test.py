@@ -177,6 +177,7 @@ def effects(seen):
     "smoothing",
     "smoothing_spread",
     "scatter_normalize",
+    "part_reduction",
   }
   plan = dict(seen.plan.only.kwargs)
   look = plan.pop("augmentation")
@@ -199,6 +200,8 @@ def network(
   last_stride=1,
   dtype=np.float32,
   remat=False,
+  heads="none",
+  parts=6,
   **more,
 ):
   return {
@@ -208,6 +211,8 @@ def network(
     "last_stride": last_stride,
     "dtype": dtype,
     "remat": remat,
+    "heads": heads,
+    "parts": parts,
     **more,
   }
 
@@ -241,7 +246,8 @@ def beta(low=0.001, high=0.1, scale=0.1, up=20) -> tuple[float, ...]:
   )
 
 
-ONES = dict.fromkeys(("ce", "triplet", "shuffle", "scatter", "snr"), 1.0)
+WEIGHTS = dict.fromkeys(("ce", "triplet", "shuffle", "scatter", "snr"), 1.0)
+WEIGHTS |= {"position": 0.1, "match": 0.1}
 DEFAULT = {
   "network": network(num_classes=16),
   "init seed": (0, 2020),
@@ -249,11 +255,12 @@ DEFAULT = {
   "base names": ("ce", "triplet"),
   "mtrain names": ("shuffle", "triplet", "scatter"),
   "mtest names": ("triplet",),
-  "weights": ONES,
+  "weights": WEIGHTS,
   "margin": 0.3,
   "smoothing": 0.1,
   "smoothing_spread": "others",
   "scatter_normalize": True,
+  "part_reduction": "sum",
   "lr": lr(),
   "params": (1.001, 1.9 * 1.001),
   "base rho": None,
@@ -296,13 +303,14 @@ CASES = [
   ("loss.mtrain", ("scatter",), {"mtrain names": ("scatter",)}),
   ("loss.mtest", ("ce", "shuffle"), {"mtest names": ("ce", "shuffle")}),
   *(
-    (f"loss.weights.{name}", 0.25, {"weights": ONES | {name: 0.25}})
-    for name in ONES
+    (f"loss.weights.{name}", 0.25, {"weights": WEIGHTS | {name: 0.25}})
+    for name in WEIGHTS
   ),
   ("loss.margin", 0.7, {"margin": 0.7}),
   ("loss.smoothing", 0.2, {"smoothing": 0.2}),
   ("loss.smoothing_spread", "all", {"smoothing_spread": "all"}),
   ("loss.scatter_normalize", False, {"scatter_normalize": False}),
+  ("loss.part_reduction", "mean", {"part_reduction": "mean"}),
   ("optim.lr", 0.5, {"lr": lr(peak=0.5)}),
   ("optim.warmup_factor", 0.3, {"lr": lr(start=0.3)}),
   ("optim.warmup_epochs", 4.0, {"lr": lr(warmup=32)}),
@@ -312,7 +320,9 @@ CASES = [
   ("optim.decay", 0.5, {"lr": lr(decay=0.5)}),
   ("optim.bias_factor", 3.0, {"bias": 3.0}),
   ("optim.classifier_factor", 3.0, {"classifier": 3.0}),
-  ("optim.optimizer", "amsgrad", {"params": (1.0, 1.0)}),  # gradients of 1.001
+  # Gradients of 1.001.
+  ("optim.optimizer", "adam", {"params": (1.0, 1.0)}),
+  ("optim.optimizer", "amsgrad", {"params": (1.0, 1.0)}),
   ("optim.nesterov", True, {"params": (1.9 * 1.001, 2.71 * 1.001)}),
   ("optim.schedule", "cosine", {"lr": cosine()}),
   ("optim.momentum", 0.5, {"params": (1.001, 1.5 * 1.001)}),
@@ -335,6 +345,8 @@ CASES = [
       ("norm", "bin_shared", {"norm": "bin_shared"}),
       ("width", 0.5, {"width": 0.5}),
       ("last_stride", 2, {"last_stride": 2}),
+      ("heads", "bnta", {"heads": "bnta"}),
+      ("parts", 4, {"parts": 4}),
       ("dtype", "bfloat16", {"dtype": jnp.dtype("bfloat16").type}),
       ("remat", True, {"remat": True}),
     )
