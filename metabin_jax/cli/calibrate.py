@@ -55,7 +55,11 @@ def run(argv: Sequence[str]) -> int:
     help="of the intervals (default: 0.95)",
   )
   parser.add_argument(
-    "--seed", type=int, default=0, help="of the intervals' draws (default: 0)"
+    "--seed",
+    type=arguments.seed,
+    default=0,
+    metavar="N",
+    help="of the intervals' draws (default: 0)",
   )
   parser.add_argument("--run", metavar="RUN", help="workdir of a run")
   arguments.add_embedding(parser)

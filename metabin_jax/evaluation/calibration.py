@@ -195,7 +195,10 @@ def _interval(events, trials, drawn_events, drawn_trials, units, confidence):
   rates = drawn_events[usable] / drawn_trials[usable]
   tail = (1 - confidence) / 2
   low, high = np.quantile(rates, [tail, 1 - tail])
-  if not events:  # draws of nothing say nothing: the exact binomial bound
+  # Draws of nothing, or of nothing else, say nothing: the exact binomial bound.
+  if not events:
     high = 1 - tail ** (1 / units)
+  elif events == trials:
+    low = tail ** (1 / units)
   rate = float(events / trials)
   return Interval(rate, min(float(low), rate), max(float(high), rate))

@@ -97,6 +97,7 @@ def test_mistakes(file, capsys):
 
   assert "--fmr is 2; write a number between" in mistake("--fmr=2")
   assert "--confidence is 1; write" in mistake("--confidence=1")
+  assert "--seed: -1 is no such number; write a whole" in mistake("--seed=-1")
   said = mistake("--fmr=1e-6")
   assert "12,480 pairs of different persons say nothing about" in said
   assert "the smallest they support is 2.4e-04" in said
