@@ -33,7 +33,7 @@ def open_state(text: str) -> weight_files.StateDict:
   Raises:
     UserError: as `weight_files.load` does; for a name of another form; if the
       repository or the network cannot be reached; if the repository says that
-      its network wants pixels that are normalized in another way than ours does.
+      its network wants pixels that are normalized in another way than ours.
   """
   if not text.startswith(HUB):
     return weight_files.load(pathlib.Path(text))
