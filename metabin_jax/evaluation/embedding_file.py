@@ -149,7 +149,7 @@ def _pyarrow() -> Any:
   except ImportError as error:
     raise UserError(
       "Parquet files need the package pyarrow; install it with `pip install "
-      "'metabin_jax[parquet]'`, or use .npz."
+      "-e '.[parquet]'` in the repository's folder, or use .npz."
     ) from error
 
 

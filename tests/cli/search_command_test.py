@@ -166,7 +166,10 @@ def test_compare(photos, files, tmp_path, capsys):
   assert main([*words, "--threshold=7"]) == 2
   assert "a cosine lies between" in capsys.readouterr().err
   assert main([*words[:3], str(photos / "none.png")]) == 2
-  assert "none.png does not exist" in capsys.readouterr().err
+  said = capsys.readouterr().err
+  assert "image " + str(photos / "none.png") + " does not exist (the" in said
+  assert main([*words[:3], str(photos)]) == 2
+  assert f"{photos} is a folder; name an image." in capsys.readouterr().err
 
 
 def test_mistakes(files, tmp_path, capsys):
