@@ -125,6 +125,29 @@ def test_images_in_memory(folder, extractor):
   assert metabin_jax.Extractor is Extractor
 
 
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"batch_size": 0}, "batch_size is 0; give a whole number from 1"),
+    ({"batch_size": -1}, "batch_size is -1; give"),
+    ({"batch_size": 2.5}, r"batch_size is 2\.5; give"),
+    ({"workers": 0}, "workers is 0; give"),
+    ({"devices": []}, "devices is empty; name at least one"),
+  ],
+)
+def test_options_of_the_extractor_that_are_none(options, message):
+  with pytest.raises(UserError, match=message):
+    Extractor.from_checkpoint(tiny_run.finished(), **options)
+
+
+@pytest.mark.parametrize(
+  "images", [None, 3, b"a.jpg", [b"a.jpg"], [None], {"a": "a.jpg"}]
+)
+def test_what_the_extractor_does_not_take(extractor, images):
+  with pytest.raises(UserError, match=r"of type .* accepted"):
+    extractor(images)
+
+
 def test_mirrored_images_and_devices(folder, extractor):
   paths = sorted(folder.iterdir())
   several = Extractor.from_checkpoint(
