@@ -81,7 +81,7 @@ def split_batch(batch: Any) -> Sequence[Any]:
         f"one array of shape {array.shape} was given where several images are "
         "wanted; put it into a list: [image]."
       )
-    return array
+    return list(array)
   # Files and mappings could be iterated too, over lines and keys.
   if (
     not isinstance(batch, Iterable)
