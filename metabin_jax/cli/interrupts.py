@@ -51,6 +51,8 @@ class Interrupt:
       self._over = True
     if self._timer is not None:
       self._timer.cancel()
+      # No thread of ours may run while Python shuts down.
+      self._timer.join(1.0)
 
   def _send(self) -> None:
     with self._lock:
