@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from metabin_jax import __version__
+from metabin_jax.cli import interrupts
 from metabin_jax.errors import UserError
 
 # Command -> module with `run(argv) -> exit status`, and a line of help.
@@ -62,9 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def call(command: str, argv: Sequence[str]) -> int:
   """Runs one command and turns its errors into exit statuses."""
-  module = importlib.import_module(COMMANDS[command][0])
   try:
-    return module.run(list(argv))
+    with interrupts.watch() as interrupt:
+      try:
+        module = importlib.import_module(COMMANDS[command][0])
+        return module.run(list(argv))
+      except Exception as error:
+        # Libraries turn Ctrl-C into errors of their own.
+        if interrupt.asked and not isinstance(error, UserError):
+          raise KeyboardInterrupt from error
+        raise
   except (Exception, KeyboardInterrupt) as error:
     status = explain(command, error)
     if status is None:
