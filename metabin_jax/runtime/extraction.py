@@ -170,6 +170,7 @@ def _model_digest(extractor: Extractor) -> str:
   # Not the batch size: it moves an embedding by no more than rounding.
   data = {
     "sha256": extractor.card["model"]["sha256"],
+    "last_stride": extractor.card["model"]["last_stride"],
     "input": extractor.card["input"],
     "flip": extractor.flip,
   }
