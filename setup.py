@@ -79,5 +79,7 @@ setup(
     "parquet": ["pyarrow>=20"],
     "weights": WEIGHTS,
   },
-  entry_points={"console_scripts": ["metabin = metabin_jax.cli.main:main"]},
+  entry_points={
+    "console_scripts": ["metabin = metabin_jax.cli.main:run_program"]
+  },
 )

@@ -1,8 +1,6 @@
 """`python -m metabin_jax` is `metabin`."""
 
-import sys
-
-from metabin_jax.cli.main import main
+from metabin_jax.cli.main import run_program
 
 if __name__ == "__main__":
-  sys.exit(main())
+  run_program()

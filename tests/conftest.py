@@ -26,26 +26,15 @@ def float64():
     yield
 
 
-_QUICK_FOLDERS = ("ops", "models", "methods", "benchmarks")
-_QUICK_FILES = (
-  "adabn_test.py",
-  "benchmark_test.py",
-  "own_arm_test.py",
-  "tutorial_test.py",
-)
-
-
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _quick_compile(request):
-  """Halves the time of compiling, here and in processes that a test starts.
+  """Saves a third of the time of compiling, in processes of a test's own too.
 
-  For folders of many small programs, and files that compile much of their own.
-  Not in golden_*: their float32 numbers must be those of ordinary programs. Nor
-  where a run is compared with one of another file, bit by bit.
+  Not in golden_*: their float32 numbers must be those of ordinary programs. In
+  all others alike, since runs of one file are compared with those of another,
+  bit by bit; and for whole files, as their fixtures compile too.
   """
-  path = request.path
-  small = path.parent.name in _QUICK_FOLDERS or path.name in _QUICK_FILES
-  if not small or path.name.startswith("golden_"):
+  if request.path.name.startswith("golden_"):
     yield
     return
   with pytest.MonkeyPatch.context() as patched:

@@ -285,6 +285,15 @@ def test_packages_that_are_imported_late_are_installed(monkeypatch):
     assert INSTALLED_AS.get(name, name) in required
 
 
+def test_what_users_are_told_to_install_is_no_name_of_an_index():
+  files = [*PACKAGE.rglob("*.py"), *ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+  for file in files:
+    text = file.read_text(encoding="utf-8")
+    # The package is on none: an extra is one of the folder, ".[extra]".
+    assert "metabin_jax[" not in text, file
+    assert not re.search(r"pip install \.\[", text), file
+
+
 def test_constraints_allow_every_requirement(monkeypatch):
   """An exact version below a lower bound would make `make` fail."""
   requirements = pytest.importorskip("packaging.requirements")

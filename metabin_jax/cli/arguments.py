@@ -76,6 +76,15 @@ def count(text: str) -> int:
   return int(text)
 
 
+def seed(text: str) -> int:
+  """Reads a whole number from 0, for `type` of a flag."""
+  if not (text.isascii() and text.isdigit()):
+    raise argparse.ArgumentTypeError(
+      f"{text} is no such number; write a whole number from 0"
+    )
+  return int(text)
+
+
 def _pixels(text: str) -> int:
   if not (text.isascii() and text.isdigit() and int(text)):
     raise argparse.ArgumentTypeError(

@@ -6,14 +6,19 @@ import argparse
 import json
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from metabin_jax.cli import arguments, data_options, outputs
 from metabin_jax.errors import UserError
 
 if TYPE_CHECKING:
+  import numpy as np
+
   from metabin_jax.evaluation.calibration import Interval
+  from metabin_jax.evaluation.embedding_file import Embeddings
+
+_RATES = (1e-2, 1e-3)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -37,9 +42,9 @@ def run(argv: Sequence[str]) -> int:
     "--fmr",
     type=float,
     nargs="+",
-    default=[1e-2, 1e-3],
     metavar="RATE",
-    help="wanted false match rates (default: 0.01 0.001)",
+    help="wanted false match rates (default: of 0.01 and 0.001 those that so "
+    "many pairs can show)",
   )
   parser.add_argument(
     "--cross-camera",
@@ -55,7 +60,11 @@ def run(argv: Sequence[str]) -> int:
     help="of the intervals (default: 0.95)",
   )
   parser.add_argument(
-    "--seed", type=int, default=0, help="of the intervals' draws (default: 0)"
+    "--seed",
+    type=arguments.seed,
+    default=0,
+    metavar="N",
+    help="of the intervals' draws (default: 0)",
   )
   parser.add_argument("--run", metavar="RUN", help="workdir of a run")
   arguments.add_embedding(parser)
@@ -68,7 +77,10 @@ def run(argv: Sequence[str]) -> int:
   except SystemExit as leave:  # --help
     return int(leave.code or 0)
   outputs.check_file("--json", args.json)
-  for option, values in (("fmr", args.fmr), ("confidence", [args.confidence])):
+  for option, values in (
+    ("fmr", args.fmr or ()),
+    ("confidence", [args.confidence]),
+  ):
     for value in values:
       if not 0 < value < 1:
         raise UserError(
@@ -77,45 +89,42 @@ def run(argv: Sequence[str]) -> int:
   return _calibrate(args)
 
 
-def read_threshold(path: pathlib.Path, card: Mapping[str, Any]) -> float:
+def read_threshold(path: pathlib.Path) -> tuple[float, dict[str, Any]]:
   """The first threshold of a file that this command has written.
 
   Args:
     path: the file.
-    card: of the network that it is wanted for.
+
+  Returns:
+    (threshold, card of the network that it is for).
 
   Raises:
-    UserError: if the file is something else, or for another network.
+    UserError: if the file is missing or something else.
   """
-  from metabin_jax.runtime.gallery import check_model
-
   try:
     found = json.loads(path.read_bytes())
     threshold = float(found["thresholds"][0]["threshold"])
-    given = found["card"]
+    given = dict(found["card"])
+  except FileNotFoundError as error:
+    raise UserError(
+      f"{path} does not exist; write it with `metabin calibrate --json`."
+    ) from error
   except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
     raise UserError(
       f"{path} is not a file of `metabin calibrate --json` ({error})."
     ) from error
-  check_model(str(path), given, card)
-  return threshold
+  return threshold, given
 
 
 def _calibrate(args: argparse.Namespace) -> int:
   # Late imports: help and mistakes in flags should not wait for JAX.
   import numpy as np
 
-  from metabin_jax.cli import embedded
   from metabin_jax.evaluation import calibration, embedding_file
   from metabin_jax.evaluation.table import save_json
 
-  found = embedded.Reader(args).read("the place", args.images)
+  found, rates = _read(args)
   known = [row for row, pid in enumerate(found.pids) if pid]
-  if not known:
-    raise UserError(
-      "no image has a person; name labelled images, or a .csv file with the "
-      "column pid."
-    )
   rows = embedding_file.unit_rows(found, found.card["embedding"]["dim"])
   pids = np.array(found.pids)[known]
   results = [
@@ -128,7 +137,7 @@ def _calibrate(args: argparse.Namespace) -> int:
       confidence=args.confidence,
       seed=args.seed,
     )
-    for wanted in args.fmr
+    for wanted in rates
   ]
   first = results[0]
   print(
@@ -154,6 +163,57 @@ def _calibrate(args: argparse.Namespace) -> int:
     args.json.parent.mkdir(parents=True, exist_ok=True)
     save_json(args.json, _report(args, found.card, results))
   return 0
+
+
+def _read(args: argparse.Namespace) -> tuple[Embeddings, list[float]]:
+  """The embeddings, and the rates to look for; refuses before it embeds."""
+  import numpy as np
+
+  from metabin_jax.cli import embedded
+  from metabin_jax.runtime import extraction
+
+  reader = embedded.Reader(args)
+  if not args.run or any(embedded.is_file(place) for place in args.images):
+    found = reader.read("the place", args.images)
+    return found, _rates(args, np.array(found.pids), found.camids)
+  entries = [e for e in embedded.list_images(args, args.images) if e.pid]
+  rates = _rates(
+    args,
+    np.array([entry.pid for entry in entries]),
+    np.array([entry.camid for entry in entries], np.int64),
+  )
+  vectors = reader.extractor([entry.path for entry in entries])
+  return extraction.join(entries, vectors, reader.extractor.card), rates
+
+
+def _rates(
+  args: argparse.Namespace, pids: np.ndarray, camids: np.ndarray
+) -> list[float]:
+  """The wanted false match rates, which the labels must support."""
+  from metabin_jax.evaluation import calibration
+
+  known = pids != ""
+  if not known.any():
+    raise UserError(
+      "no image has a person; name labelled images, or a .csv file with the "
+      "column pid."
+    )
+  _, pairs, _ = calibration.count_pairs(
+    pids[known], camids[known], cross_camera=args.cross_camera == "on"
+  )
+  wanted = args.fmr or _RATES
+  rates = [rate for rate in wanted if calibration.supports(rate, pairs)]
+  left = [rate for rate in wanted if rate not in rates]
+  if left and (args.fmr or not rates):
+    raise calibration.unsupported(left[0], pairs)
+  for rate in left:
+    print(
+      f"note: a false match rate of {rate:g} is left out: {pairs:,} pairs of "
+      f"different persons support none below "
+      f"{calibration.RULE_OF_THREE / pairs:.1e} (3 / pairs)",
+      file=sys.stderr,
+    )
+  return rates
 
 
 def _text(interval: Interval) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 from collections.abc import Sequence
 
 from metabin_jax.cli import arguments, outputs
+from metabin_jax.data import listing
 from metabin_jax.errors import UserError
 
 
@@ -46,6 +48,11 @@ def run(argv: Sequence[str]) -> int:
     raise UserError(
       f"--threshold is {args.threshold}; a cosine lies between -1 and 1."
     )
+  for image in args.images:
+    if os.path.isdir(image):
+      raise UserError(f"{image} is a folder; name an image.")
+    if not os.path.exists(image):
+      raise listing.missing_path(image, "image")
   return _compare(args)
 
 
@@ -56,8 +63,14 @@ def _compare(args: argparse.Namespace) -> int:
   from metabin_jax.evaluation import embedding_file
   from metabin_jax.evaluation.table import save_json
   from metabin_jax.runtime import extraction
+  from metabin_jax.runtime.gallery import check_model
 
+  threshold = args.threshold
+  if args.calibration:
+    threshold, card = calibrate.read_threshold(args.calibration)
   extractor = embedded.load_extractor(args)
+  if args.calibration:
+    check_model(str(args.calibration), card, extractor.card)
   vectors = extractor(args.images)
   # One image may be compared with itself: names are places here.
   entries = [Entry(f"image {i}", path) for i, path in enumerate(args.images, 1)]
@@ -66,9 +79,6 @@ def _compare(args: argparse.Namespace) -> int:
   cosine = float(one @ other)
   print(f"cosine {cosine:.4f}")
   report = {"images": args.images, "cosine": cosine, "card": extractor.card}
-  threshold = args.threshold
-  if args.calibration:
-    threshold = calibrate.read_threshold(args.calibration, extractor.card)
   if threshold is not None:
     same = cosine >= threshold
     print(

@@ -81,6 +81,13 @@ def _import(args: argparse.Namespace) -> dict[str, Any]:
   if args.step is not None:
     raise UserError("--step is for --to, which reads a run.")
   outputs.check_folder("--workdir", args.workdir)
+  if pathlib.Path(args.weights).is_dir():
+    # What a run knows of its training data and its settings would be lost.
+    raise UserError(
+      f"{args.weights} is a folder, and --workdir wants a file or "
+      "hf:OWNER/NAME; a run needs no conversion: copy its folder, or train on "
+      "from it by --config.model.pretrained."
+    )
   # Late imports: help and mistakes in flags should not wait for JAX.
   from metabin_jax.runtime import compilation_cache, converted, pretrained
 

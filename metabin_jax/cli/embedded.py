@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import functools
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
 
 from metabin_jax.cli import data_options
-from metabin_jax.data import image_lists
+from metabin_jax.data import image_lists, listing
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation import embedding_file
 from metabin_jax.evaluation.embedding_file import Embeddings
@@ -76,18 +78,52 @@ def list_images(
     )
     return description
 
-  return image_lists.list_images(
-    [allowed(place) for place in places],
-    lambda line: print(f"note: {line}", file=sys.stderr),
-  )
+  def note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr)
+
+  entries = image_lists.list_images([allowed(place) for place in places], note)
+  others = _not_taken(places)
+  if others:
+    kinds = ", ".join(f"{end} {count}" for end, count in others.most_common(8))
+    more = ", ..." if len(others) > 8 else ""
+    note(
+      f"{others.total():,} files of the folders have other endings than images "
+      f"and were not taken ({kinds}{more}); pictures among them can be named "
+      "one by one, or in a .txt file."
+    )
+  return entries
+
+
+def _not_taken(places: Sequence[str]) -> collections.Counter[str]:
+  """Endings of the visible files that folders hold beside images."""
+  ends: collections.Counter[str] = collections.Counter()
+  for place in places:
+    for _, folders, names in os.walk(place, followlinks=True):
+      folders[:] = [name for name in folders if not name.startswith(".")]
+      ends.update(
+        os.path.splitext(name)[1].lower() or "no ending"
+        for name in names
+        if not name.startswith(".") and not listing.is_image_name(name)
+      )
+  return ends
 
 
 def load_extractor(args: argparse.Namespace) -> Extractor:
-  """The network of `args.run`, with the flags of `arguments.add_embedding`."""
+  """The network of `args.run`, with the flags of `arguments.add_embedding`.
+
+  Raises:
+    UserError: if there is no such run, or there are not as many devices.
+  """
   import jax
 
   from metabin_jax.runtime import compilation_cache
 
+  count = jax.local_device_count()
+  if not 0 <= args.devices <= count:
+    raise UserError(
+      f"--devices={args.devices}, and this machine has {count}; give a number "
+      f"from 1 to {count}, or 0 for all."
+    )
   compilation_cache.enable()
   return Extractor.from_checkpoint(
     args.run,

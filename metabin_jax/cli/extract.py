@@ -51,25 +51,43 @@ def run(argv: Sequence[str]) -> int:
   from metabin_jax.evaluation import embedding_file
 
   embedding_file.check_suffix("--out", args.out)
-  try:
-    return _extract(args)
-  except KeyboardInterrupt:
-    _say("interrupted; what is finished stays, the same command continues.")
-    return 130
+  return _extract(args)
 
 
 def _extract(args: argparse.Namespace) -> int:
-  import tqdm
-
   from metabin_jax.cli import embedded
   from metabin_jax.evaluation import embedding_file
   from metabin_jax.runtime import extraction
 
   entries = embedded.list_images(args, args.images)
-  network = embedded.load_extractor(args)
-  folder = extraction.parts_folder(args.out)
+  texts = [text for entry in entries for text in (entry.name, entry.pid)]
+  embedding_file.check_texts(args.out, texts)
+  with extraction.claim("--out", args.out) as folder:
+    network = embedded.load_extractor(args)
+    try:
+      found, bad = _embed(args, network, entries, folder)
+      embedding_file.save(args.out, found)
+    except BaseException:
+      # Whatever has ended it; the error itself is printed by `main`.
+      _say(extraction.waiting(folder))
+      raise
+    extraction.remove(folder)
+  for image in bad:
+    _say(f"left out {image.name}: {image.reason}")
+  count, dim = found.vectors.shape
+  left = f", {len(bad)} left out" if bad else ""
+  print(f"{args.out}: {count:,} embeddings of {dim} numbers{left}")
+  return 0
+
+
+def _embed(args, network, entries, folder):
+  """Embeds behind a progress bar."""
+  import tqdm
+
+  from metabin_jax.runtime import extraction
+
   with tqdm.tqdm(total=len(entries), unit="image", disable=None) as bar:
-    found, bad = extraction.extract(
+    return extraction.extract(
       network,
       entries,
       folder,
@@ -77,14 +95,6 @@ def _extract(args: argparse.Namespace) -> int:
       say=_say,
       show=lambda done: bar.update(done - bar.n),
     )
-  embedding_file.save(args.out, found)
-  extraction.remove(folder)
-  for image in bad:
-    _say(f"left out {image.name}: {image.reason}")
-  count, dim = found.vectors.shape
-  left = f", {len(bad)} left out" if bad else ""
-  print(f"{args.out}: {count:,} embeddings of {dim} numbers{left}")
-  return 0
 
 
 def _say(line: str) -> None:

@@ -60,6 +60,7 @@ def run(argv: Sequence[str]) -> int:
 def _index(args: argparse.Namespace) -> int:
   # Late imports: help and mistakes in flags should not wait for JAX.
   from metabin_jax.cli import embedded
+  from metabin_jax.runtime.gallery import Gallery
   from metabin_jax.runtime.gallery_index import GalleryIndex
 
   exists = args.index.is_dir() and any(args.index.iterdir())
@@ -75,13 +76,12 @@ def _index(args: argparse.Namespace) -> int:
   new = reader.read("--add", args.add) if args.add else None
   if index is None:
     assert new is not None  # asked for above
+    Gallery(new)  # refuses what an index would, before there is an empty one
     index = GalleryIndex.create(
       args.index, new.card, dtype=args.dtype or "float32"
     )
-  if args.remove:
-    index.remove(args.remove)
-  if new is not None:
-    index.append(new)
+  if new is not None or args.remove:
+    index.change(new, args.remove)
   if args.compact:
     index.compact()
   model = index.card["model"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from metabin_jax import __version__
+from metabin_jax.cli import interrupts
 from metabin_jax.errors import UserError
 
 # Command -> module with `run(argv) -> exit status`, and a line of help.
@@ -60,11 +63,30 @@ def main(argv: Sequence[str] | None = None) -> int:
   return call(command, rest)
 
 
+def run_program() -> NoReturn:
+  """The program `metabin`: `main`, and the end of the process."""
+  status = main()
+  # Threads of JAX may still compute and crash while Python shuts down. A run
+  # in training has ended in order, and other hosts wait for it to say so.
+  if status == INTERRUPTED and sys.argv[1] != "train":
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+  sys.exit(status)
+
+
 def call(command: str, argv: Sequence[str]) -> int:
   """Runs one command and turns its errors into exit statuses."""
-  module = importlib.import_module(COMMANDS[command][0])
   try:
-    return module.run(list(argv))
+    with interrupts.watch() as interrupt:
+      try:
+        module = importlib.import_module(COMMANDS[command][0])
+        return module.run(list(argv))
+      except Exception as error:
+        # Libraries turn Ctrl-C into errors of their own.
+        if interrupt.asked and not isinstance(error, UserError):
+          raise KeyboardInterrupt from error
+        raise
   except (Exception, KeyboardInterrupt) as error:
     status = explain(command, error)
     if status is None:
@@ -104,4 +126,4 @@ def _usage() -> str:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  run_program()

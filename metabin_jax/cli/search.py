@@ -98,6 +98,9 @@ def _search(args: argparse.Namespace) -> int:
     for rank, hit in enumerate(hits, 1)
   ]
   _print(rows)
+  if not rows:
+    empty = "is no image in the gallery" if queries.names else "are no queries"
+    print(f"nothing to list: there {empty}", file=sys.stderr)
   if args.csv:
     _save_csv(args.csv, rows)
   if args.json:

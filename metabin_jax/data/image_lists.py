@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from metabin_jax.data import listing, readers
+from metabin_jax.data import listing, manifest, readers
 from metabin_jax.data.records import UNKNOWN_CAMERA, DataSet
 from metabin_jax.errors import UserError
+
+# (path, "person" or "camera") -> (label, who says so)
+_Labels = dict[tuple[str, str], tuple[str | int, str]]
 
 
 class Entry(NamedTuple):
@@ -42,23 +45,31 @@ def list_images(
     note: gets what a reader of results on a data set must know.
 
   Returns:
-    Entries in a fixed order, no two of one name.
+    Entries in a fixed order, no two of one name. An image that is named twice
+    has the labels that any of its places knows.
 
   Raises:
     UserError: for a place that holds no image, cannot be read, or brings a name
-      that another has brought.
+      that another has brought; for two labels of one image.
   """
   entries: dict[str, Entry] = {}
+  labels: _Labels = {}
   for place in places:
     found = _list(place, note)
     if not found:
       raise UserError(f"{place} holds no image; name another place.")
-    for entry in found:
-      if entry.name in entries and entries[entry.name].path != entry.path:
+    for entry, where in found:
+      other = entries.get(entry.name)
+      if other is not None and other.path != entry.path:
         raise UserError(
-          f"{entry.path} and {entries[entry.name].path} would have the same "
+          f"{entry.path} and {other.path} would have the same "
           f"name {entry.name!r}; name a folder above both, once."
         )
+      _check_labels(labels, entry, where)
+      if other is not None:
+        known = entry.camid != UNKNOWN_CAMERA
+        camid = entry.camid if known else other.camid
+        entry = entry._replace(pid=entry.pid or other.pid, camid=camid)
       entries[entry.name] = entry
   return list(entries.values())
 
@@ -68,15 +79,35 @@ def is_description(place: str) -> bool:
   return ":" in place and not os.path.exists(place)
 
 
-def _list(place: str, note: Callable[[str], None]) -> list[Entry]:
+def _check_labels(labels: _Labels, entry: Entry, where: str) -> None:
+  """Refuses what contradicts an earlier label of the same file."""
+  for what, label, unknown in (
+    ("person", entry.pid, ""),
+    ("camera", entry.camid, UNKNOWN_CAMERA),
+  ):
+    if label == unknown:
+      continue
+    before, there = labels.setdefault((entry.path, what), (label, where))
+    if before != label:
+      raise UserError(
+        f"{entry.path} shows {what} {before} ({there}) and {what} {label} "
+        f"({where}); keep the label that is right."
+      )
+
+
+def _list(place: str, note: Callable[[str], None]) -> list[tuple[Entry, str]]:
+  """Images of a place, each with where it is named, for messages."""
+  if os.path.isfile(place) and place.lower().endswith(".csv"):
+    return _table(place)
+  return [(entry, place) for entry in _list_others(place, note)]
+
+
+def _list_others(place: str, note: Callable[[str], None]) -> list[Entry]:
   if os.path.isdir(place):
     return _folder(place)
   if os.path.isfile(place):
-    end = os.path.splitext(place)[1].lower()
-    if end == ".txt":
+    if place.lower().endswith(".txt"):
       return _text(place)
-    if end == ".csv":
-      return _table(place)
     return [Entry(os.path.basename(place), os.path.abspath(place))]
   if is_description(place):
     dataset = readers.open_dataset(place)
@@ -109,7 +140,7 @@ def _text(file: str) -> list[Entry]:
   return [_below(file, name) for name in names if name]
 
 
-def _table(file: str) -> list[Entry]:
+def _table(file: str) -> list[tuple[Entry, str]]:
   found = []
   try:
     with open(file, encoding="utf-8-sig", newline="") as lines:
@@ -120,19 +151,14 @@ def _table(file: str) -> list[Entry]:
           f"{', '.join(reader.fieldnames or ()) or 'empty'}."
         )
       for cells in reader:
+        where = f"{file}, line {reader.line_num}"
         entry = _below(file, (cells["path"] or "").strip())
         camid = (cells.get("camid") or "").strip()
-        if camid and not camid.isdecimal():
-          raise UserError(
-            f"{file}, line {reader.line_num}: camid {camid!r} is no number; "
-            "write a whole number from 0, or leave it empty."
-          )
-        found.append(
-          entry._replace(
-            pid=(cells.get("pid") or "").strip(),
-            camid=int(camid) if camid else UNKNOWN_CAMERA,
-          )
+        entry = entry._replace(
+          pid=(cells.get("pid") or "").strip(),
+          camid=manifest.parse_camid(where, camid),
         )
+        found.append((entry, where))
   except (UnicodeDecodeError, csv.Error) as error:
     raise UserError(
       f"{file} is not a UTF-8 CSV file ({error}); save it as comma-separated "
@@ -150,21 +176,20 @@ def _below(file: str, name: str) -> Entry:
 
 
 def _records(dataset: DataSet) -> list[Entry]:
-  """Images by path, named by what their paths do not have in common."""
+  """Images, named by what their paths do not have in common."""
   every = [
     *dataset.train,
     *(r for fold in dataset.folds for r in (*fold.query, *fold.gallery)),
   ]
-  records = {record.path: record for record in every}
-  if not records:
+  if not every:
     return []
-  above = os.path.commonpath([os.path.dirname(path) for path in records])
+  above = os.path.commonpath([os.path.dirname(r.path) for r in every])
   return [
     Entry(
-      os.path.relpath(path, above).replace(os.sep, "/"),
-      path,
+      os.path.relpath(record.path, above).replace(os.sep, "/"),
+      record.path,
       record.pid,
       record.camid,
     )
-    for path, record in records.items()
+    for record in every
   ]

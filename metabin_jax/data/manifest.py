@@ -7,7 +7,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from metabin_jax.data import listing
-from metabin_jax.data.records import UNKNOWN_CAMERA, DataSet, Fold, Record
+from metabin_jax.data.records import (
+  MAX_CAMERA,
+  UNKNOWN_CAMERA,
+  DataSet,
+  Fold,
+  Record,
+)
 from metabin_jax.errors import UserError
 
 REQUIRED_COLUMNS = ("path", "pid", "camid", "domain", "split")
@@ -112,17 +118,35 @@ def _parse_row(
   record = Record(
     path=os.path.normpath(os.path.join(folder, cells["path"])),
     pid=f"{name}/{cells['pid']}",
-    camid=_parse_camid(where, cells["camid"]),
+    camid=parse_camid(where, cells["camid"]),
     domain=cells["domain"] or name,
   )
   return line, record, split, fold
 
 
-def _parse_camid(where: str, text: str) -> int:
+def parse_camid(where: str, text: str) -> int:
+  """Reads the camera of a line.
+
+  Args:
+    where: the file and line, for messages.
+    text: the cell.
+
+  Returns:
+    The number, `UNKNOWN_CAMERA` for "" and "unknown".
+
+  Raises:
+    UserError: for anything but a whole number from 0 to `MAX_CAMERA`.
+  """
   if text in ("", "unknown"):
     return UNKNOWN_CAMERA
   # str.isdigit alone accepts superscripts.
   if text.isascii() and text.isdigit():
+    # Python reads no number of thousands of digits.
+    if len(text.lstrip("0")) > len(str(MAX_CAMERA)) or int(text) > MAX_CAMERA:
+      raise UserError(
+        f"{where}: camid {text[:40]} is too large; use a whole number from 0 "
+        f"to {MAX_CAMERA}, or unknown."
+      )
     return int(text)
   raise UserError(
     f"{where}: camid {text!r} is not a camera number; use a whole number >= 0, "

@@ -35,7 +35,8 @@ def import_tensorflow() -> Any:
   except ImportError as error:
     raise UserError(
       f"the tf.data loader needs TensorFlow, which cannot be imported "
-      f"({error}); run `pip install metabin_jax[data]` or use the array source."
+      f"({error}); run `pip install -e '.[data]'` in the repository's folder, "
+      "or use the array source."
     ) from error
   for kind in ("GPU", "TPU"):
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from metabin_jax.data import images
 from metabin_jax.errors import UserError
 
 ORDERS = ("RGB", "BGR")
+_TAKEN = "paths, PIL images and uint8 arrays [H, W, 3]"
 
 
 def to_pixels(
@@ -28,7 +30,8 @@ def to_pixels(
       PIL images know their own.
 
   Returns:
-    The pixels, resized as in training.
+    The pixels, resized as in training. Of an array [3, H, 3] nobody can tell
+    whether channels come first; it is taken as [H, W, 3] like any other.
 
   Raises:
     UserError: for arrays of another type, shape or range, and for files that
@@ -40,6 +43,15 @@ def to_pixels(
     return images.load_image(os.fspath(image), height, width)
   if isinstance(image, Image.Image):
     return images.from_pil(image, height, width)
+  if isinstance(image, (list, tuple)):
+    raise UserError(
+      f"an image is a {type(image).__name__} of numbers or of images, want "
+      "uint8 [H, W, 3]; make an array of it: np.asarray(x, np.uint8)."
+    )
+  if not hasattr(image, "__array__"):
+    raise UserError(
+      f"an image is of type {type(image).__name__}; {_TAKEN} are accepted."
+    )
   array = np.asarray(image)
   _check_array(array)
   if order == "BGR":
@@ -58,16 +70,29 @@ def split_batch(batch: Any) -> Sequence[Any]:
 
   Raises:
     UserError: for an array of three dimensions, which could be meant as one
-      image or as several without colour.
+      image or as several without colour, and for what holds no images.
   """
   if isinstance(batch, (str, os.PathLike, Image.Image)):
     return [batch]
-  if isinstance(batch, np.ndarray) and batch.ndim == 3:
+  if hasattr(batch, "__array__"):
+    array = np.asarray(batch)
+    if array.ndim == 0 or (array.ndim < 4 and array.dtype.kind in "biufc"):
+      raise UserError(
+        f"one array of shape {array.shape} was given where several images are "
+        "wanted; put it into a list: [image]."
+      )
+    return list(array)
+  # Files and mappings could be iterated too, over lines and keys.
+  if (
+    not isinstance(batch, Iterable)
+    or isinstance(batch, (bytes, bytearray, memoryview, Mapping))
+    or hasattr(batch, "read")
+  ):
     raise UserError(
-      f"one array of shape {batch.shape} was given where several images are "
-      "wanted; put it into a list: [image]."
+      f"images are of type {type(batch).__name__}; a sequence of {_TAKEN}, an "
+      "array [N, H, W, 3], or one path or PIL image is accepted."
     )
-  return batch
+  return list(batch)
 
 
 def _check_array(array: np.ndarray) -> None:
@@ -80,6 +105,8 @@ def _check_array(array: np.ndarray) -> None:
     hint = ""
     if array.shape[0] == 3:
       hint = "; channels come last: x.transpose(1, 2, 0)"
+    elif array.shape[2] == 1:
+      hint = "; repeat grey over three channels: np.repeat(x, 3, axis=2)"
     elif array.shape[2] == 4:
       hint = "; leave transparency out: x[:, :, :3]"
     raise UserError(f"an image has shape {array.shape}, want [H, W, 3]{hint}.")
@@ -90,3 +117,10 @@ def _check_array(array: np.ndarray) -> None:
     if array.dtype.kind == "f" and array.size and np.nanmax(array) <= 1:
       hint += ": (x * 255).round().astype(np.uint8)"
     raise UserError(f"an image is {array.dtype}, want {hint}.")
+  # No mistake for sure: a picture in the dark may look so.
+  if array[..., 0].size > 1 and array.max() == 1:
+    warnings.warn(
+      "an image holds no number above 1, so it is all but black; if 1 is meant "
+      "as white, multiply by 255 before converting to uint8.",
+      stacklevel=2,
+    )

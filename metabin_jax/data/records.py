@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 UNKNOWN_CAMERA = -1
+MAX_CAMERA = 2**31 - 1  # training keeps cameras as int32
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

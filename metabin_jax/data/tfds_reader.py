@@ -149,7 +149,7 @@ def _open(folder: str) -> Any:
   except ImportError as error:
     raise UserError(
       f"{folder} has not been read before, which needs tensorflow-datasets "
-      f"({error}); run `pip install metabin_jax[data]`."
+      f"({error}); run `pip install -e '.[data]'` in the repository's folder."
     ) from error
   try:
     return tfds.builder_from_directory(folder)

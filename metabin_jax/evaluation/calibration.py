@@ -52,6 +52,74 @@ class Calibration(NamedTuple):
   persons: int
 
 
+class Pairs(NamedTuple):
+  """Numbers that the labels alone decide.
+
+  Attributes:
+    genuine: pairs of images of one person.
+    impostor: pairs of images of two persons.
+    persons: number of persons.
+  """
+
+  genuine: int
+  impostor: int
+  persons: int
+
+
+def count_pairs(
+  pids: np.ndarray, camids: np.ndarray, *, cross_camera: bool = True
+) -> Pairs:
+  """Counts what a calibration would compare.
+
+  Args:
+    pids: [N] persons.
+    camids: [N] cameras, -1 where unknown.
+    cross_camera: see `calibrate`.
+
+  Returns:
+    The numbers.
+
+  Raises:
+    UserError: if there are fewer than two persons or no genuine pair.
+  """
+  names, person = np.unique(pids, return_inverse=True)
+  if len(names) < 2:
+    raise UserError(
+      "the images show one person; a threshold needs pairs of different ones."
+    )
+  genuine = alike = _pairs_within(person)
+  if cross_camera:
+    camids = np.asarray(camids)
+    seen = camids >= 0
+    _, place = np.unique(
+      np.stack([person[seen], camids[seen]]), axis=1, return_inverse=True
+    )
+    genuine -= _pairs_within(place.ravel())
+  if not genuine:
+    raise UserError(
+      "no two images show one person"
+      + (" from two cameras; pass --cross-camera=off" if cross_camera else "")
+      + ", so nothing can be said about missed matches."
+    )
+  impostor = len(person) * (len(person) - 1) // 2 - alike
+  return Pairs(genuine, impostor, len(names))
+
+
+def supports(wanted: float, impostor: int) -> bool:
+  """Whether so many pairs of two persons can show a false match rate."""
+  return wanted * impostor >= RULE_OF_THREE
+
+
+def unsupported(wanted: float, impostor: int) -> UserError:
+  """The error for a false match rate that so many pairs cannot show."""
+  return UserError(
+    f"{impostor:,} pairs of different persons say nothing about a false "
+    f"match rate of {wanted:g}: the smallest they support is "
+    f"{RULE_OF_THREE / impostor:.1e} (3 / pairs); ask for a larger one, or "
+    "give more persons."
+  )
+
+
 def calibrate(
   vectors: np.ndarray,
   pids: np.ndarray,
@@ -90,29 +158,14 @@ def calibrate(
       raise ValueError(f"{name} is {value}, want a number between 0 and 1.")
   names, person = np.unique(pids, return_inverse=True)
   counts = np.bincount(person).astype(np.float64)
-  impostor = int(len(person) ** 2 - (counts**2).sum()) // 2
-  if len(names) < 2:
-    raise UserError(
-      "the images show one person; a threshold needs pairs of different ones."
-    )
-  if wanted * impostor < RULE_OF_THREE:
-    raise UserError(
-      f"{impostor:,} pairs of different persons say nothing about a false "
-      f"match rate of {wanted:g}: the smallest they support is "
-      f"{RULE_OF_THREE / impostor:.1e} (3 / pairs); ask for a larger one, or "
-      "give more persons."
-    )
+  impostor = count_pairs(pids, camids, cross_camera=cross_camera).impostor
+  if not supports(wanted, impostor):
+    raise unsupported(wanted, impostor)
   allowed = math.floor(wanted * impostor)
   threshold = _threshold(vectors, person, allowed)
   matches, genuine, missed = _count(
     vectors, person, camids, threshold, len(names), cross_camera
   )
-  if not genuine.sum():
-    raise UserError(
-      "no two images show one person"
-      + (" from two cameras; pass --cross-camera=off" if cross_camera else "")
-      + ", so nothing can be said about missed matches."
-    )
   random = np.random.default_rng(seed)
   drawn = random.multinomial(
     len(names), np.full(len(names), 1 / len(names)), size=resamples
@@ -137,6 +190,12 @@ def calibrate(
     impostor,
     len(names),
   )
+
+
+def _pairs_within(group: np.ndarray) -> int:
+  """Pairs of equal numbers >= 0."""
+  sizes = np.bincount(group)
+  return int((sizes * (sizes - 1) // 2).sum())
 
 
 def _threshold(
@@ -195,7 +254,10 @@ def _interval(events, trials, drawn_events, drawn_trials, units, confidence):
   rates = drawn_events[usable] / drawn_trials[usable]
   tail = (1 - confidence) / 2
   low, high = np.quantile(rates, [tail, 1 - tail])
-  if not events:  # draws of nothing say nothing: the exact binomial bound
+  # Draws of nothing, or of nothing else, say nothing: the exact binomial bound.
+  if not events:
     high = 1 - tail ** (1 / units)
+  elif events == trials:
+    low = tail ** (1 / units)
   rate = float(events / trials)
   return Interval(rate, min(float(low), rate), max(float(high), rate))

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,28 @@ from metabin_jax.errors import UserError
 
 SUFFIXES = (".npz", ".parquet")
 _CARD = "metabin"  # key of the description in a Parquet file
-_BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
+# What readers raise for files that are damaged or something else.
+_BROKEN = (
+  AttributeError,
+  EOFError,
+  KeyError,
+  NotImplementedError,
+  OSError,
+  TypeError,
+  ValueError,
+  zipfile.BadZipFile,
+  zlib.error,
+)
+# What others look up in the card, with its type.
+_NEEDED = (
+  ("model", "run", str),
+  ("model", "step", int),
+  ("model", "sha256", str),
+  ("embedding", "dim", int),
+  ("embedding", "flip", bool),
+)
+
+Path = str | os.PathLike[str]
 
 
 class Embeddings(NamedTuple):
@@ -37,16 +59,40 @@ class Embeddings(NamedTuple):
   card: dict[str, Any]
 
 
-def check_suffix(option: str, path: pathlib.Path) -> None:
+def check_suffix(option: str, path: Path) -> None:
   """Refuses a file name that says no format."""
-  if path.suffix.lower() not in SUFFIXES:
+  if pathlib.Path(path).suffix.lower() not in SUFFIXES:
     raise UserError(
       f"{option}={path} has an ending that says no format; choose one of "
       f"{', '.join(SUFFIXES)}."
     )
 
 
-def save(path: pathlib.Path, embeddings: Embeddings) -> None:
+def check_texts(path: Path, texts: Sequence[str]) -> None:
+  """Refuses names and persons that a file cannot hold, before any work.
+
+  Args:
+    path: the file that is to be written.
+    texts: what it is to hold.
+
+  Raises:
+    UserError: if its format needs UTF-8, which names of files need not be, or a
+      package that is not installed.
+  """
+  if pathlib.Path(path).suffix.lower() != ".parquet":
+    return
+  _pyarrow()
+  for text in texts:
+    try:
+      text.encode("utf-8")
+    except UnicodeEncodeError as error:
+      raise UserError(
+        f"the name {text!a} is not UTF-8, which Parquet cannot hold; "
+        "rename the file, or write a .npz file."
+      ) from error
+
+
+def save(path: Path, embeddings: Embeddings) -> None:
   """Writes embeddings; the file is there in full or not at all.
 
   Args:
@@ -55,9 +101,12 @@ def save(path: pathlib.Path, embeddings: Embeddings) -> None:
     embeddings: what to write.
 
   Raises:
-    UserError: for another ending, or if pyarrow is not installed.
+    UserError: for another ending, if pyarrow is not installed, or for names
+      that the format cannot hold.
   """
+  path = pathlib.Path(path)
   check_suffix("the file", path)
+  check_texts(path, [*embeddings.names, *embeddings.pids])
   path.parent.mkdir(parents=True, exist_ok=True)
   part = path.with_name(f".{path.name}.part")
   try:
@@ -78,25 +127,21 @@ def save(path: pathlib.Path, embeddings: Embeddings) -> None:
     part.unlink(missing_ok=True)
 
 
-def load(path: pathlib.Path) -> Embeddings:
+def load(path: Path) -> Embeddings:
   """Reads what `save` has written.
 
   Raises:
     UserError: if the file is missing, damaged or something else.
   """
+  path = pathlib.Path(path)
   check_suffix("the file", path)
   try:
     if path.suffix.lower() == ".parquet":
-      return _load_parquet(path)
-    # Opened here: NumPy leaves a damaged file open.
-    with open(path, "rb") as stream, np.load(stream) as file:
-      return Embeddings(
-        tuple(str(name) for name in file["names"]),
-        file["embeddings"],
-        tuple(str(pid) for pid in file["pids"]),
-        file["camids"],
-        json.loads(str(file["card"])),
-      )
+      found = _load_parquet(path)
+    else:
+      found = _load_npz(path)
+  except UserError:
+    raise
   except FileNotFoundError as error:
     raise UserError(
       f"{path} does not exist; write it with `metabin extract`."
@@ -106,6 +151,12 @@ def load(path: pathlib.Path) -> Embeddings:
       f"{path} holds no embeddings of `metabin extract`, or is damaged "
       f"({error})."
     ) from error
+  problem = _problem(found)
+  if problem:
+    raise UserError(
+      f"{path} is no file of `metabin extract`: {problem}; write it anew."
+    )
+  return found
 
 
 def unit_rows(embeddings: Embeddings, dim: int) -> np.ndarray:
@@ -137,6 +188,41 @@ def unit_rows(embeddings: Embeddings, dim: int) -> np.ndarray:
   return (vectors / length).astype(np.float32)
 
 
+def _problem(found: Embeddings) -> str:
+  """What in a file contradicts the rest of it, "" if nothing does."""
+  vectors, camids = found.vectors, found.camids
+  if vectors.ndim != 2 or vectors.dtype.kind != "f":
+    return (
+      f"its embeddings are {vectors.dtype} of shape {vectors.shape}, want "
+      "floating-point [N, D]"
+    )
+  lengths = {
+    "names": len(found.names),
+    "embeddings": len(vectors),
+    "pids": len(found.pids),
+    "camids": camids.shape[0] if camids.ndim == 1 else camids.shape,
+  }
+  if set(lengths.values()) != {len(vectors)}:
+    counts = ", ".join(f"{count} {name}" for name, count in lengths.items())
+    return f"it has {counts}, want one of each for each image"
+  if not all(isinstance(text, str) for text in (*found.names, *found.pids)):
+    return "names and pids must be texts"
+  if camids.dtype.kind not in "iu":
+    return f"its camids are {camids.dtype}, want whole numbers"
+  for part, key, kind in _NEEDED:
+    inner = found.card.get(part) if isinstance(found.card, dict) else None
+    value = inner.get(key) if isinstance(inner, dict) else None
+    # A bool is an int for Python.
+    if type(value) is not kind:
+      return f"its card does not say {part}.{key} ({kind.__name__})"
+  dim = found.card["embedding"]["dim"]
+  if vectors.shape[1] != dim:
+    return (
+      f"its embeddings have {vectors.shape[1]} numbers and its card says {dim}"
+    )
+  return ""
+
+
 def _texts(texts: Sequence[str]) -> np.ndarray:
   # An empty list would become an array of floats.
   return np.array(texts, dtype=np.str_)
@@ -149,7 +235,7 @@ def _pyarrow() -> Any:
   except ImportError as error:
     raise UserError(
       "Parquet files need the package pyarrow; install it with `pip install "
-      "'metabin_jax[parquet]'`, or use .npz."
+      "-e '.[parquet]'` in the repository's folder, or use .npz."
     ) from error
 
 
@@ -167,6 +253,18 @@ def _save_parquet(path: pathlib.Path, embeddings: Embeddings) -> None:
   )
   table = table.replace_schema_metadata({_CARD: json.dumps(embeddings.card)})
   arrow.parquet.write_table(table, path)
+
+
+def _load_npz(path: pathlib.Path) -> Embeddings:
+  # Opened here: NumPy leaves a damaged file open.
+  with open(path, "rb") as stream, np.load(stream) as file:
+    return Embeddings(
+      tuple(file["names"].tolist()),
+      file["embeddings"],
+      tuple(file["pids"].tolist()),
+      file["camids"],
+      json.loads(str(file["card"])),
+    )
 
 
 def _load_parquet(path: pathlib.Path) -> Embeddings:

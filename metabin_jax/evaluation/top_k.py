@@ -108,8 +108,8 @@ def check_faiss() -> None:
     import faiss  # noqa: F401
   except ImportError as error:
     raise UserError(
-      "FAISS is not installed; run `pip install 'metabin_jax[faiss]'`, or "
-      "search without it, which finds the same."
+      "FAISS is not installed; run `pip install -e '.[faiss]'` in the "
+      "repository's folder, or search without it, which finds the same."
     ) from error
 
 

@@ -29,7 +29,7 @@ def require() -> None:
     except ImportError as error:
       raise UserError(
         f"ONNX files need the package {name}; install it with `pip install "
-        "'metabin_jax[onnx]'`, or export to .stablehlo."
+        "-e '.[onnx]'` in the repository's folder, or export to .stablehlo."
       ) from error
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import pathlib
+import re
+from types import ModuleType
 
 import numpy as np
 
@@ -16,6 +18,7 @@ HUB = "hf:"
 # The first that a repository has is read.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _HUB_CARD = "config.json"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@.+)?", re.ASCII)
 
 
 def open_state(text: str) -> weight_files.StateDict:
@@ -28,24 +31,30 @@ def open_state(text: str) -> weight_files.StateDict:
     The arrays.
 
   Raises:
-    UserError: as `weight_files.load` does; if the repository or the network
-      cannot be reached; if the repository says that its network wants pixels
-      that are normalized in another way than ours does.
+    UserError: as `weight_files.load` does; for a name of another form; if the
+      repository or the network cannot be reached; if the repository says that
+      its network wants pixels that are normalized in another way than ours.
   """
   if not text.startswith(HUB):
     return weight_files.load(pathlib.Path(text))
+  if not _HUB_NAME.fullmatch(text.removeprefix(HUB)):
+    raise UserError(
+      f"{text} names no repository; write {HUB}OWNER/NAME, with @REVISION or "
+      "not."
+    )
   name, _, revision = text.removeprefix(HUB).partition("@")
   try:
     hub = importlib.import_module("huggingface_hub")
   except ImportError as error:
     raise UserError(
       f"{text} needs the package huggingface_hub; install it with `pip install "
-      "'metabin_jax[weights]'`, or fetch the file by hand and name it."
+      "-e '.[weights]'` in the repository's folder, or fetch the file by hand "
+      "and name it."
     ) from error
   reasons = []
   for file in _HUB_FILES:
     try:
-      path = hub.hf_hub_download(name, file, revision=revision or None)
+      path = _fetch(hub, name, file, revision or None)
     except Exception as error:  # the package has many, over several versions
       reasons.append(str(error).strip().split("\n")[0] or type(error).__name__)
       continue
@@ -57,10 +66,25 @@ def open_state(text: str) -> weight_files.StateDict:
   )
 
 
+def _fetch(hub: ModuleType, name: str, file: str, revision: str | None) -> str:
+  """Downloads a file, or finds it in the cache where there is no network."""
+  try:
+    # Asks once; the download would ask for a minute whether there is a network.
+    hub.get_hf_file_metadata(hub.hf_hub_url(name, file, revision=revision))
+  except Exception as reason:
+    try:
+      return hub.hf_hub_download(
+        name, file, revision=revision, local_files_only=True
+      )
+    except Exception:  # what is not in the cache either
+      raise reason from None
+  return hub.hf_hub_download(name, file, revision=revision)
+
+
 def _check_card(hub, name: str, revision: str, text: str) -> None:
   """Refuses weights for pixels of another mean or deviation."""
   try:
-    path = hub.hf_hub_download(name, _HUB_CARD, revision=revision or None)
+    path = _fetch(hub, name, _HUB_CARD, revision or None)
     card = json.loads(pathlib.Path(path).read_bytes())
   except Exception:  # no card says nothing
     return

@@ -217,7 +217,8 @@ def _package(name: str, extra: str) -> ModuleType:
   except ImportError as error:
     raise UserError(
       f"this needs the package {name.split('.')[0]}; install it with "
-      f"`pip install 'metabin_jax[{extra}]'`, or use an .npz file."
+      f"`pip install -e '.[{extra}]'` in the repository's folder, or use an "
+      ".npz file."
     ) from error
 
 

@@ -73,7 +73,7 @@ def not_installed(package: str) -> UserError:
   """The error for a missing package of the extra `plots`."""
   return UserError(
     f"{package} is not installed, and this figure needs it; run "
-    "`pip install .[plots]` in the folder of the library."
+    "`pip install -e '.[plots]'` in the repository's folder."
   )
 
 

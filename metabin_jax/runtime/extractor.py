@@ -56,7 +56,18 @@ class Extractor:
         `extract.make_embedder`; None does as the run is configured.
       devices: that share each batch; None takes the first.
       workers: threads that read files; None lets Python choose.
+
+    Raises:
+      UserError: for a number that is none, or no device.
     """
+    _check_count("batch_size", batch_size)
+    if workers is not None:
+      _check_count("workers", workers)
+    if devices is not None and not len(devices):
+      raise UserError(
+        "devices is empty; name at least one of jax.local_devices(), or None "
+        "for the first."
+      )
     self.height = run.config.data.height_px
     self.width = run.config.data.width_px
     self.dim = run.card["embedding"]["dim"]
@@ -104,6 +115,8 @@ class Extractor:
     Args:
       images: a sequence of paths, PIL images and uint8 arrays [H, W, 3] in
         0..255, of any sizes; an array [N, H, W, 3]; or one path or PIL image.
+        Channels come last; of an array [3, H, 3] nobody can tell whether they
+        do, and it is taken as [H, W, 3].
       order: of the channels of arrays: "RGB", or "BGR" as OpenCV reads.
 
     Returns:
@@ -162,3 +175,9 @@ class Extractor:
       None if isinstance(image, np.ndarray) else str(image) for image in found
     ]
     return vectors, reasons
+
+
+def _check_count(name: str, value: Any) -> None:
+  whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+  if not whole or value < 1:
+    raise UserError(f"{name} is {value!r}; give a whole number from 1.")

@@ -12,6 +12,8 @@ from metabin_jax.runtime import gallery_files
 
 # Rows are read and multiplied in blocks of this many bytes of float32.
 BLOCK_BYTES = 2**27
+# What two cards of one network may differ in: where it lay, how it is compared.
+_NAMES_ONLY = ("run", "step", "metric")
 
 
 class Hit(NamedTuple):
@@ -19,7 +21,8 @@ class Hit(NamedTuple):
 
   Attributes:
     name: of the image.
-    score: cosine of the two embeddings, in [-1, 1].
+    score: cosine of the two embeddings, in [-1, 1]; what rounding puts beyond
+      is cut off.
     pid: person, "" if unknown.
     camid: camera, -1 if unknown.
   """
@@ -37,15 +40,15 @@ class Gallery:
     """Takes embeddings [N, D].
 
     Raises:
-      UserError: as `unit_rows` does.
+      UserError: as `unit_rows` and `gallery_files.labels_of` do.
     """
     self.card = embeddings.card
     self._rows = unit_rows(embeddings, embeddings.card["embedding"]["dim"])
-    self._labels = gallery_files.Labels(
-      list(embeddings.names),
-      list(embeddings.pids),
-      embeddings.camids.tolist(),
-    )
+    self._labels = gallery_files.labels_of(embeddings)
+
+  def __len__(self) -> int:
+    """Images that can be found."""
+    return len(self._rows)
 
   def search(
     self, embeddings: Embeddings, k: int = 10, *, place: str = "auto"
@@ -58,6 +61,7 @@ class Gallery:
       top_k.Block(start, self._rows[start : start + most])
       for start in range(0, len(self._rows), most)
     )
+    k = count_hits(k, len(self))
     return name_hits(top_k.find(queries, blocks, k, place=place), self._labels)
 
 
@@ -74,15 +78,27 @@ def check_model(
   Raises:
     UserError: names both.
   """
-  ours, theirs = ({**c["model"], **c["embedding"]} for c in (card, other))
-  keys = ("sha256", "dim", "flip")
-  if any(ours.get(key) != theirs.get(key) for key in keys):
+  ours, theirs = card["model"], other["model"]
+  differ = [
+    f"{key} {value} against {other[section][key]}"
+    for section in ("model", "input", "embedding")
+    # Cards of before a key was written know nothing of it.
+    for key, value in card.get(section, {}).items()
+    if key not in _NAMES_ONLY
+    and other.get(section, {}).get(key, value) != value
+  ]
+  if differ:
     raise UserError(
-      f"{place} holds embeddings of run {ours['run']} at step {ours['step']} "
-      f"(flip {ours['flip']}), these are of run {theirs['run']} at step "
-      f"{theirs['step']} (flip {theirs['flip']}); embeddings of two networks "
-      "cannot be compared."
+      f"{place} holds embeddings of run {ours['run']} at step {ours['step']}, "
+      f"these are of run {theirs['run']} at step {theirs['step']} "
+      f"({', '.join(differ)}); embeddings of two networks, or of images that "
+      "were prepared in two ways, cannot be compared."
     )
+
+
+def count_hits(k: int, images: int) -> int:
+  """No more hits than images, but at least 1, as `top_k.find` wants it."""
+  return max(1, min(k, images))
 
 
 def name_hits(
@@ -92,7 +108,7 @@ def name_hits(
   names, pids, camids = labels
   return [
     [
-      Hit(names[row], float(score), pids[row], camids[row])
+      Hit(names[row], max(-1.0, min(1.0, float(score))), pids[row], camids[row])
       for score, row in zip(scores, rows, strict=True)
       if row >= 0
     ]

@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from metabin_jax.errors import UserError
+from metabin_jax.evaluation.embedding_file import Embeddings
+
+_OWN_NAMES = re.compile(r"\d{6,}\.(vectors|json)|removed-\d{6,}\.npy")
 
 
 class Labels(NamedTuple):
@@ -38,6 +42,35 @@ class Labels(NamedTuple):
     self.names.extend(more.names)
     self.pids.extend(more.pids)
     self.camids.extend(more.camids)
+
+
+def labels_of(embeddings: Embeddings) -> Labels:
+  """The labels of some embeddings.
+
+  Raises:
+    UserError: unless there is one of each for every row.
+  """
+  names, vectors, pids, camids, _ = embeddings
+  labels = Labels(list(names), list(pids), np.asarray(camids).tolist())
+  counts = {
+    "names": len(labels.names),
+    "persons": len(labels.pids),
+    "cameras": len(labels.camids),
+  }
+  if set(counts.values()) != {len(vectors)}:
+    said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    raise UserError(
+      f"{len(vectors)} embeddings come with {said}; give one of each for every "
+      "embedding."
+    )
+  return labels
+
+
+def delete_others(folder: pathlib.Path, named: Collection[str]) -> None:
+  """Deletes files of an index that it does not name; foreign files stay."""
+  for entry in folder.iterdir():
+    if _OWN_NAMES.fullmatch(entry.name) and entry.name not in named:
+      entry.unlink(missing_ok=True)
 
 
 def write_segment(

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from metabin_jax.runtime.gallery import (
   BLOCK_BYTES,
   Hit,
   check_model,
+  count_hits,
   name_hits,
 )
 
@@ -125,22 +126,9 @@ class GalleryIndex:
       embeddings: of the same network; names that are not there yet.
 
     Raises:
-      UserError: if they are of another network, a name is there already, an
-        embedding has no direction, or another process is changing the index.
+      UserError: as `change` does.
     """
-    rows = unit_rows(embeddings, self._index["dim"])
-    check_model(str(self.folder), self.card, embeddings.card)
-    with self._changing():
-      self._reject_known(embeddings.names)
-      self._add_segment(
-        [rows.astype(self._dtype)],
-        gallery_files.Labels(
-          list(embeddings.names),
-          list(embeddings.pids),
-          embeddings.camids.tolist(),
-        ),
-        before=self._index["segments"],
-      )
+    self.change(add=embeddings)
 
   def remove(self, names: Sequence[str]) -> None:
     """Takes images out; their space is freed by `compact`.
@@ -149,31 +137,54 @@ class GalleryIndex:
       names: of images that are there.
 
     Raises:
-      UserError: lists names that are not there; then nothing is removed.
+      UserError: as `change` does.
     """
+    self.change(remove=names)
+
+  def change(
+    self, add: Embeddings | None = None, remove: Sequence[str] = ()
+  ) -> None:
+    """Takes images out and adds others, both or neither.
+
+    Args:
+      add: as for `append`; a name that `remove` takes out may come again.
+      remove: as for `remove`.
+
+    Raises:
+      UserError: if embeddings are of another network, a name is there already
+        or is not there, an embedding has no direction or no label, or another
+        process is changing the index. Then nothing has changed.
+    """
+    rows, labels = np.zeros((0, self.dim)), gallery_files.Labels([], [], [])
+    if add is not None:
+      rows = unit_rows(add, self.dim)
+      labels = gallery_files.labels_of(add)
+      check_model(str(self.folder), self.card, add.card)
     with self._changing():
-      unknown = [name for name in names if name not in self._row]
-      if unknown:
-        raise UserError(
-          f"{len(unknown)} names are not in {self.folder} "
-          f"({', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''}); "
-          "nothing was removed."
-        )
-      valid = self._valid.copy()
-      valid[[self._row[name] for name in names]] = False
-      name = f"removed-{self._index['next']:06d}.npy"
-      gallery_files.write_removed(self.folder, name, np.flatnonzero(~valid))
-      self._write(removed=name, next=self._index["next"] + 1)
+      self._reject_unknown(remove)
+      self._reject_known(set(labels.names) - set(remove))
+      changes: dict[str, Any] = {"next": self._index["next"] + 1}
+      if remove:
+        valid = self._valid.copy()
+        valid[[self._row[name] for name in remove]] = False
+        name = f"removed-{self._index['next']:06d}.npy"
+        gallery_files.write_removed(self.folder, name, np.flatnonzero(~valid))
+        changes["removed"] = name
+      if add is not None:
+        segment = self._write_segment([rows.astype(self._dtype)], labels)
+        changes["segments"] = [*self._index["segments"], segment]
+      self._write(**changes)
       self._clean()
 
   def compact(self) -> None:
     """Writes what can be found into one segment, and frees the rest."""
     with self._changing():
-      self._add_segment(
+      segment = self._write_segment(
         (block.rows[block.valid] for block in self.blocks()),
         self._labels.take(np.flatnonzero(self._valid)),
-        before=[],
-        removed=None,
+      )
+      self._write(
+        segments=[segment], removed=None, next=self._index["next"] + 1
       )
       self._clean()
 
@@ -211,6 +222,9 @@ class GalleryIndex:
     """
     check_model(str(self.folder), self.card, embeddings.card)
     queries = unit_rows(embeddings, self.dim)
+    # Not the number of those that can be found: rows that were removed count
+    # until they are known to be such.
+    k = count_hits(k, len(self._labels.names))
     return name_hits(
       top_k.find(queries, self.blocks(), k, place=place), self._labels
     )
@@ -267,32 +281,37 @@ class GalleryIndex:
     save_json(self.folder / _INDEX, {**self._index, **changes})
     self._read()
 
-  def _add_segment(self, rows, labels, *, before, **changes: Any) -> None:
+  def _write_segment(self, rows, labels) -> dict[str, Any]:
     name = f"{self._index['next']:06d}"
     gallery_files.write_segment(self.folder, name, rows, labels)
-    self._write(
-      segments=[*before, {"name": name, "rows": len(labels.names)}],
-      next=self._index["next"] + 1,
-      **changes,
-    )
+    return {"name": name, "rows": len(labels.names)}
 
   def _clean(self) -> None:
     """Deletes files that the index does not name."""
-    named = {_INDEX, _LOCK, self._index["removed"]}
+    named = {self._index["removed"]}
     for segment in self._index["segments"]:
       named |= {f"{segment['name']}.vectors", f"{segment['name']}.json"}
-    for entry in self.folder.iterdir():
-      if entry.name not in named:
-        entry.unlink(missing_ok=True)
+    gallery_files.delete_others(self.folder, named)
 
-  def _reject_known(self, names: Sequence[str]) -> None:
-    known = [name for name in names if name in self._row]
+  def _reject_known(self, names: Iterable[str]) -> None:
+    known = sorted(name for name in names if name in self._row)
     if known:
       raise UserError(
         f"{len(known)} names are in {self.folder} already "
-        f"({', '.join(known[:3])}{', ...' if len(known) > 3 else ''}); remove "
-        "them first."
+        f"({_shorten(known)}); remove them first."
       )
+
+  def _reject_unknown(self, names: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in self._row]
+    if unknown:
+      raise UserError(
+        f"{len(unknown)} names are not in {self.folder} ({_shorten(unknown)}); "
+        "nothing was changed."
+      )
+
+
+def _shorten(names: Sequence[str]) -> str:
+  return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def is_index(folder: str) -> bool:

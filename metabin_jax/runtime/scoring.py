@@ -110,6 +110,7 @@ def make_card(
       "backbone": config.model.backbone,
       "width": config.model.width,
       "norm": config.model.norm,
+      "last_stride": config.model.last_stride,
     },
     "input": {
       "height_px": config.data.height_px,

@@ -73,10 +73,22 @@ def test_compare_takes_the_threshold(file, tmp_path, capsys):
   assert "not allowed with argument" in capsys.readouterr().err
   # Mirrored images are another embedding, with another scale.
   assert main([*words, "--flip"]) == 2
-  assert "(flip False), these are of run metabin" in capsys.readouterr().err
-  report.write_text("{}")
+  printed = capsys.readouterr()
+  assert "(flip False), these are of run metabin" in printed.err
+  assert "cosine" not in printed.out
+
+
+def test_compare_reads_the_threshold_before_the_network(tmp_path, capsys):
+  tiny_run.write_image(tmp_path / "a.png", seed=1)
+  image, report = str(tmp_path / "a.png"), tmp_path / "t.json"
+  words = ["compare", str(tmp_path / "no-run"), image, image]
+  words.append(f"--calibration={report}")
   assert main(words) == 2
-  assert "is not a file of `metabin calibrate" in capsys.readouterr().err
+  assert "t.json does not exist; write it with" in capsys.readouterr().err
+  for text in ("{}", '{"thresholds": [{"threshold": 0.5}], "card": 3}'):
+    report.write_text(text)
+    assert main(words) == 2
+    assert "is not a file of `metabin calibrate" in capsys.readouterr().err
 
 
 def test_labelled_images_by_a_run(capsys, tmp_path):
@@ -90,6 +102,65 @@ def test_labelled_images_by_a_run(capsys, tmp_path):
   assert "no image has a person" in capsys.readouterr().err
 
 
+def labelled(path, persons):
+  """A list of two images a person, none of which exists."""
+  lines = [
+    f"{person}-{camera}.png,p{person},{camera}"
+    for person in range(persons)
+    for camera in range(2)
+  ]
+  path.write_text("\n".join(["path,pid,camid", *lines]) + "\n")
+  return str(path)
+
+
+def test_default_rates_are_those_that_the_set_supports(tmp_path, capsys):
+  place = tmp_path / "some.npz"
+  random = np.random.default_rng(1)
+  embedding_file.save(
+    place,
+    embedding_file.Embeddings(
+      tuple(f"{i}.jpg" for i in range(60)),
+      random.normal(size=(60, 8)).astype(np.float32),
+      tuple(f"p{i // 2}" for i in range(60)),
+      np.tile(np.arange(2), 30),
+      {"embedding": {"dim": 8}},
+    ),
+  )
+  report = tmp_path / "t.json"
+  assert main(["calibrate", str(place), f"--json={report}"]) == 0
+  printed = capsys.readouterr()
+  assert len(printed.out.splitlines()) == 3
+  assert (
+    "note: a false match rate of 0.001 is left out: 1,740 pairs of different "
+    "persons support none below 1.7e-03 (3 / pairs)"
+  ) in printed.err
+  (only,) = json.loads(report.read_text())["thresholds"]
+  assert only["wanted"] == 0.01
+  # What is asked for by name is not left out.
+  assert main(["calibrate", str(place), "--fmr", "0.01", "0.001"]) == 2
+  printed = capsys.readouterr()
+  assert "say nothing about a false match rate of 0.001" in printed.err
+  assert not printed.out
+
+
+@pytest.mark.parametrize(
+  ("persons", "options", "message"),
+  [
+    (30, ("--fmr=0.001",), "1,740 pairs of different persons say nothing"),
+    (5, (), "40 pairs of different persons say nothing about a false match "),
+    (1, (), "the images show one person"),
+  ],
+)
+def test_small_sets_are_refused_before_they_are_embedded(
+  tmp_path, capsys, persons, options, message
+):
+  place = labelled(tmp_path / "list.csv", persons)
+  # Neither the run nor the images exist, which is found out later.
+  words = ["calibrate", place, f"--run={tmp_path / 'no-run'}", *options]
+  assert main(words) == 2
+  assert message in capsys.readouterr().err
+
+
 def test_mistakes(file, capsys):
   def mistake(*words):
     assert main(["calibrate", str(file), *words]) == 2
@@ -97,6 +168,7 @@ def test_mistakes(file, capsys):
 
   assert "--fmr is 2; write a number between" in mistake("--fmr=2")
   assert "--confidence is 1; write" in mistake("--confidence=1")
+  assert "--seed: -1 is no such number; write a whole" in mistake("--seed=-1")
   said = mistake("--fmr=1e-6")
   assert "12,480 pairs of different persons say nothing about" in said
   assert "the smallest they support is 2.4e-04" in said

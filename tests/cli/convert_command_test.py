@@ -169,6 +169,8 @@ def test_mistakes(run, checkpoint, imagenet, tmp_path, capsys):
   assert "model.norm is 'layer'; choose one of" in said
   said = mistake([*convert, into, "--step=3"], capsys)
   assert "--step is for --to" in said
+  said = mistake(["convert", str(run), into], capsys)
+  assert "a run needs no conversion: copy its folder, or train on" in said
   said = mistake(convert, capsys)
   assert "one of the arguments --workdir --to is required" in said
   said = mistake(["convert", str(tmp_path), f"--to={tmp_path}/w.npz"], capsys)

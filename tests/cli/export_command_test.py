@@ -160,7 +160,7 @@ def test_mistakes(paths, tmp_path, capsys, monkeypatch):
   assert "holds no image" in said
   monkeypatch.setattr(onnx_file, "_PACKAGES", ("no_such_package",))
   said = mistake(command(tmp_path / "m.onnx"), capsys)
-  assert "pip install 'metabin_jax[onnx]'" in said
+  assert "pip install -e '.[onnx]'" in said
   out.write_bytes(b"nothing")
   with pytest.raises(Exception, match="no StableHLO file"):
     stablehlo.load(out)

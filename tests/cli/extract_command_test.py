@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -17,10 +14,9 @@ from PIL import Image
 
 import metabin_jax
 from metabin_jax.cli.main import main
-from metabin_jax.data import image_lists
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation import embedding_file, extract
-from metabin_jax.runtime import extraction, scoring
+from metabin_jax.runtime import scoring
 from metabin_jax.runtime.extractor import Extractor
 
 COUNT = 11
@@ -125,6 +121,29 @@ def test_images_in_memory(folder, extractor):
   assert metabin_jax.Extractor is Extractor
 
 
+@pytest.mark.parametrize(
+  ("options", "message"),
+  [
+    ({"batch_size": 0}, "batch_size is 0; give a whole number from 1"),
+    ({"batch_size": -1}, "batch_size is -1; give"),
+    ({"batch_size": 2.5}, r"batch_size is 2\.5; give"),
+    ({"workers": 0}, "workers is 0; give"),
+    ({"devices": []}, "devices is empty; name at least one"),
+  ],
+)
+def test_options_of_the_extractor_that_are_none(options, message):
+  with pytest.raises(UserError, match=message):
+    Extractor.from_checkpoint(tiny_run.finished(), **options)
+
+
+@pytest.mark.parametrize(
+  "images", [None, 3, b"a.jpg", [b"a.jpg"], [None], {"a": "a.jpg"}]
+)
+def test_what_the_extractor_does_not_take(extractor, images):
+  with pytest.raises(UserError, match=r"of type .* accepted"):
+    extractor(images)
+
+
 def test_mirrored_images_and_devices(folder, extractor):
   paths = sorted(folder.iterdir())
   several = Extractor.from_checkpoint(
@@ -160,66 +179,37 @@ def test_unreadable_images(folder, tmp_path, capsys):
   np.testing.assert_allclose(found.vectors, every.vectors[keep], rtol=1e-6)
 
 
-# Ends itself in the second chunk, when its file is written but not in place.
-KILLED = """
-import os, signal, sys
-from metabin_jax.runtime import extraction
-extraction.CHUNK = 4
-replace = os.replace
-def replace_or_die(source, target):
-  if str(target).endswith("000004.npz"):
-    os.kill(os.getpid(), signal.SIGKILL)
-  replace(source, target)
-extraction.os.replace = replace_or_die
-from metabin_jax.cli.main import main
-from metabin_jax.data import image_lists
-sys.exit(main(sys.argv[1:]))
-"""
+def test_files_of_folders_that_are_not_taken_are_counted(
+  folder, tmp_path, capsys
+):
+  pictures = tmp_path / "pictures"
+  shutil.copytree(folder, pictures)
+  for name in ("a.GIF", "b.gif", "deep/c.jp2", "deep/.hidden", "README"):
+    (pictures / name).parent.mkdir(exist_ok=True)
+    (pictures / name).write_bytes(b"x")
+  assert main(command(pictures, tmp_path / "e.npz")) == 0
+  said = capsys.readouterr().err
+  assert said.count("note:") == 1
+  assert "4 files of the folders have other endings" in said
+  assert ".gif 2" in said
+  assert ".jp2 1" in said
+  assert "no ending 1" in said
 
 
-def test_killed_and_continued_equals_never_stopped(
+def test_parquet_refuses_odd_names_before_any_work(
   folder, tmp_path, capsys, monkeypatch
 ):
-  out = tmp_path / "e.npz"
-  killed = subprocess.run(
-    [sys.executable, "-c", KILLED, *command(folder, out)],
-    cwd=tiny_run.REPOSITORY,
-    capture_output=True,
-    check=False,
-  )
-  assert killed.returncode == -signal.SIGKILL, killed.stderr
-  assert not out.exists()
-  monkeypatch.setattr(extraction, "CHUNK", 4)
-  asked = []
-  embed_files = Extractor.embed_files
-
-  def count(self, paths, skip=False):
-    asked.extend(paths)
-    return embed_files(self, paths, skip)
-
-  monkeypatch.setattr(Extractor, "embed_files", count)
-  assert main(command(folder, out)) == 0
-  assert "continuing: 1 chunks of 4 images are done" in capsys.readouterr().err
-  assert len(asked) == COUNT - 4
-  whole = tmp_path / "whole.npz"
-  assert main(command(folder, whole)) == 0
-  np.testing.assert_array_equal(
-    embedding_file.load(out).vectors, embedding_file.load(whole).vectors
-  )
-  assert sorted(os.listdir(tmp_path)) == ["e.npz", "whole.npz"]
-
-
-def test_chunks_of_other_images_are_not_used(
-  folder, tmp_path, capsys, extractor
-):
-  parts = tmp_path / "e.npz.parts"
-  said = []
-  entries = image_lists.list_images([str(folder)])
-  extraction.extract(extractor, entries, parts, say=said.append)
-  assert not said
-  fewer, _ = extraction.extract(extractor, entries[:3], parts, say=said.append)
-  assert "of other images or another network: starting anew" in said[0]
-  assert len(fewer.names) == 3
+  pytest.importorskip("pyarrow")
+  odd = tmp_path / "odd"
+  odd.mkdir()
+  try:
+    shutil.copy(folder / "00.png", os.fsencode(odd) + b"/lat\xe9.png")
+  except OSError:
+    pytest.skip("this file system wants UTF-8")
+  monkeypatch.setattr(Extractor, "embed_files", None)
+  assert main(command(odd, tmp_path / "e.parquet")) == 2
+  assert "is not UTF-8, which Parquet" in capsys.readouterr().err
+  assert os.listdir(tmp_path) == ["odd"]
 
 
 def test_mistakes(folder, tmp_path, capsys):
@@ -236,6 +226,9 @@ def test_mistakes(folder, tmp_path, capsys):
   assert "0 is no such number" in mistake(
     "extract", run, str(folder), out, "--batch-size=0"
   )
+  for number in (-1, 9):
+    said = mistake("extract", run, str(folder), out, f"--devices={number}")
+    assert f"--devices={number}, and this machine has 8; give" in said
   assert not os.listdir(tmp_path)
 
 

@@ -120,3 +120,31 @@ def test_statuses_of_runs_that_fail(capsys, monkeypatch):
   # A mistake of ours keeps its traceback.
   with pytest.raises(RuntimeError, match="ours"):
     run_with(RuntimeError("ours"))
+
+
+@pytest.mark.parametrize(
+  ("words", "status", "at_once"),
+  [
+    (["extract"], 130, True),
+    (["train"], 130, False),
+    (["extract"], 0, False),
+    (["extract"], 2, False),
+  ],
+)
+def test_an_interrupted_program_ends_at_once(
+  monkeypatch, words, status, at_once
+):
+  """Without Python's shutdown, which threads of JAX may crash."""
+
+  class EndedError(Exception):
+    """The process would be over."""
+
+  def end(code):
+    raise EndedError(code)
+
+  monkeypatch.setattr(cli, "main", lambda: status)
+  monkeypatch.setattr(cli.os, "_exit", end)
+  monkeypatch.setattr(sys, "argv", ["metabin", *words])
+  with pytest.raises(EndedError if at_once else SystemExit) as ended:
+    cli.run_program()
+  assert ended.value.args == (status,)

@@ -117,6 +117,37 @@ def test_index_grows_and_shrinks(files, photos, tmp_path, capsys):
   assert "1 names are in" in capsys.readouterr().err
 
 
+def test_an_index_changes_whole_or_not_at_all(files, tmp_path, capsys):
+  index = tmp_path / "index"
+  gallery = embedding_file.load(files / "gallery.npz")
+  zero = gallery._replace(vectors=np.zeros_like(gallery.vectors))
+  embedding_file.save(tmp_path / "zero.npz", zero)
+  add = ["index", str(index), f"--add={tmp_path}/zero.npz"]
+  assert main(add) == 2
+  assert "is zero or not finite" in capsys.readouterr().err
+  assert not index.exists()
+  add = ["index", str(index), f"--add={files}/gallery.npz", "--dtype=float16"]
+  assert main(add) == 0
+  words = ["index", str(index), "--remove", "03.png"]
+  assert main([*words, f"--add={files}/gallery.npz"]) == 2
+  assert "11 names are in" in capsys.readouterr().err
+  assert main(["index", str(index)]) == 0
+  assert "12 images" in capsys.readouterr().out
+
+
+def test_more_hits_than_images_and_none(files, tmp_path, capsys):
+  index = tmp_path / "index"
+  assert main(["index", str(index), f"--add={files}/gallery.npz"]) == 0
+  search = ["search", f"--query={files}/query.npz", f"--gallery={index}"]
+  assert main([*search, "--top=99999999999"]) == 0
+  assert " 12 " in capsys.readouterr().out
+  names = [f"{number:02d}.png" for number in range(COUNT)]
+  assert main(["index", str(index), "--remove", *names]) == 0
+  assert "0 images" in capsys.readouterr().out
+  assert main(search) == 0
+  assert "there is no image in the gallery" in capsys.readouterr().err
+
+
 def test_compare(photos, files, tmp_path, capsys):
   run, query = str(tiny_run.finished()), photos / "query"
   words = ["compare", run, str(query / "same.png"), str(photos / "05.png")]
@@ -135,7 +166,10 @@ def test_compare(photos, files, tmp_path, capsys):
   assert main([*words, "--threshold=7"]) == 2
   assert "a cosine lies between" in capsys.readouterr().err
   assert main([*words[:3], str(photos / "none.png")]) == 2
-  assert "none.png does not exist" in capsys.readouterr().err
+  said = capsys.readouterr().err
+  assert "image " + str(photos / "none.png") + " does not exist (the" in said
+  assert main([*words[:3], str(photos)]) == 2
+  assert f"{photos} is a folder; name an image." in capsys.readouterr().err
 
 
 def test_mistakes(files, tmp_path, capsys):

@@ -47,14 +47,52 @@ def test_table_with_and_without_labels(folder):
   with pytest.raises(UserError, match="no column 'path'; its header is file"):
     list_images([str(table)])
   table.write_text("path,camid\na.png,left\n")
-  with pytest.raises(UserError, match="line 2: camid 'left' is no number"):
+  with pytest.raises(UserError, match="line 2: camid 'left' is not a camera"):
     list_images([str(table)])
+  for camid in (2**31, 10**23, "1" + 5000 * "0"):
+    table.write_text(f"path,camid\nb.png,1\na.png,{camid}\n")
+    with pytest.raises(UserError, match=r"line 3: camid \d+ is too large; use"):
+      list_images([str(table)])
+  table.write_text(f"path,camid\na.png,{2**31 - 1}\n")
+  assert list_images([str(table)])[0].camid == 2**31 - 1
   table.write_text("path,camid\n,1\n")
   with pytest.raises(UserError, match="a line without a path"):
     list_images([str(table)])
   table.write_bytes(b"path\n\xff\xfe.png\n")
   with pytest.raises(UserError, match="not a UTF-8 CSV file"):
     list_images([str(table)])
+
+
+@pytest.mark.parametrize(
+  ("labels", "message"),
+  [
+    (("anna,1", "otto,1"), r"a\.png shows person anna \(.*csv, line 2\) and "),
+    (("anna,1", "anna,2"), r"camera 1 \(.*, line 2\) and camera 2 \(.*line 3"),
+  ],
+)
+@pytest.mark.parametrize("path", ["a.png", "./deep/../a.png"])
+def test_two_labels_of_one_image_are_refused(folder, path, labels, message):
+  table = folder / "table.csv"
+  table.write_text(f"path,pid,camid\na.png,{labels[0]}\n{path},{labels[1]}\n")
+  with pytest.raises(UserError, match=message):
+    list_images([str(table)])
+
+
+def test_labels_of_one_image_from_several_lines_and_places(folder):
+  table = folder / "table.csv"
+  table.write_text("path,pid,camid\na.png,anna,\na.png,anna,3\na.png,,\n")
+  for places in ([table, folder], [folder, table], [table, table]):
+    first, *_ = list_images([str(place) for place in places])
+    assert first == Entry("a.png", str(folder / "a.png"), "anna", 3)
+  other = folder / "other.csv"
+  other.write_text("path,pid\na.png,otto\n")
+  with pytest.raises(UserError, match=r"table.csv, line 2.*other.csv, line 2"):
+    list_images([str(table), str(other)])
+  other.write_text(
+    "path,pid,camid,domain,split\na.png,1,1,d,query\na.png,2,1,d,gallery\n"
+  )
+  with pytest.raises(UserError, match=r"person other/1 .* person other/2"):
+    list_images([f"manifest:{other}"])
 
 
 def test_data_set():

@@ -70,6 +70,11 @@ def test_spreadsheet_byte_order_mark_and_extra_columns(read):
     ("a.jpg,1,x,d,train", r"line 2: camid 'x' is not a camera number; use a"),
     ("a.jpg,1,-1,d,train", r"line 2: camid '-1' is not a camera number"),
     ("a.jpg,1,²,d,train", r"line 2: camid '²' is not a camera number"),
+    (
+      f"a.jpg,1,{2**31},d,train",
+      r"line 2: camid 2147483648 is too large; use a whole number from 0 to",
+    ),
+    (f"a.jpg,1,1{5000 * '0'},d,train", r"line 2: camid 10+ is too large"),
     ("a.jpg,,1,d,train", r"line 2: pid is empty"),
     (",1,1,d,train", r"line 2: path is empty"),
     ("a.jpg,1,1,d", r"line 2: the number of cells differs"),

@@ -295,8 +295,8 @@ def test_missing_tensorflow(monkeypatch, make_records):
   monkeypatch.setattr(builtins, "__import__", without)
   with pytest.raises(
     UserError,
-    match=r"No module named 'tensorflow'\); run `pip install "
-    r"metabin_jax\[data\]` or use the array source",
+    match=r"No module named 'tensorflow'\); run `pip install -e "
+    r"'\.\[data\]'` in the repository's folder, or use the array source",
   ):
     pipeline.TfSource(make_plan(make_records()))
 

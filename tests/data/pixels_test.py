@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,6 +42,10 @@ def test_pictures_of_other_modes():
     (NOISE[:, :, 0], r"\(20, 12\), want \[H, W, 3\]; repeat grey"),
     (NOISE.transpose(2, 0, 1), r"channels come last: x\.transpose\(1, 2, 0\)"),
     (np.zeros((4, 4, 4), np.uint8), "leave transparency out"),
+    (np.zeros((4, 4, 1), np.uint8), r"repeat grey.* np\.repeat\(x, 3, axis=2"),
+    (NOISE.tolist(), r"is a list .*: np\.asarray\(x, np\.uint8\)"),
+    (b"a.jpg", "an image is of type bytes; paths, PIL images and uint8 arrays"),
+    (None, "an image is of type NoneType; paths"),
     (np.zeros((4, 4, 2), np.uint8), r"\(4, 4, 2\), want \[H, W, 3\]\."),
     (np.zeros((0, 4, 3), np.uint8), "has no pixels"),
     (NOISE / 255, r"is float64, want .* as uint8: \(x \* 255\)\.round"),
@@ -62,3 +68,31 @@ def test_batches():
   assert len(pixels.split_batch(np.stack([NOISE] * 3))) == 3
   with pytest.raises(UserError, match=r"put it into a list: \[image\]"):
     pixels.split_batch(NOISE)
+
+
+@pytest.mark.parametrize(
+  "batch", [None, 3, b"a.jpg", bytearray(b"a"), {"a": "a.jpg"}, io.BytesIO()]
+)
+def test_what_holds_no_images(batch):
+  with pytest.raises(UserError, match=r"images are of type .* is accepted"):
+    pixels.split_batch(batch)
+
+
+def test_other_batches():
+  assert pixels.split_batch(iter(["a.jpg", "b.jpg"])) == ["a.jpg", "b.jpg"]
+  assert list(pixels.split_batch(np.array(["a.jpg", "b.jpg"]))) == [
+    "a.jpg",
+    "b.jpg",
+  ]
+  for array in (NOISE[:, :, 0], NOISE[0, :, 0], np.array(3)):
+    with pytest.raises(UserError, match="where several images are wanted"):
+      pixels.split_batch(array)
+
+
+def test_pixels_that_may_be_of_another_range():
+  with pytest.warns(UserWarning, match="holds no number above 1.*by 255"):
+    pixels.to_pixels((NOISE > 127).astype(np.uint8), 10, 6)
+  # Black is a picture, and so is a pixel; warnings are errors here.
+  pixels.to_pixels(np.zeros_like(NOISE), 10, 6)
+  pixels.to_pixels(np.ones((1, 1, 3), np.uint8), 10, 6)
+  pixels.to_pixels(NOISE, 10, 6)

@@ -51,7 +51,7 @@ def test_second_call_needs_no_tfds(toy, monkeypatch):
 
 def test_first_call_without_tfds_says_what_to_install(toy, monkeypatch):
   monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-  with pytest.raises(UserError, match=r"pip install metabin_jax\[data\]"):
+  with pytest.raises(UserError, match=r"pip install -e '\.\[data\]'"):
     read(toy)
 
 

@@ -122,6 +122,16 @@ def test_no_missed_pair_does_not_mean_that_none_will_be():
   assert found.fnmr.high == pytest.approx(1 - 0.025 ** (1 / 20))
 
 
+def test_all_pairs_missed_does_not_mean_that_all_will_be():
+  vectors, pids, camids = people(20, 4, spread=0.01)
+  # Images of one person are of opposite directions, those of others are alike.
+  vectors = np.where(np.arange(80)[:, None] % 2, -vectors[0], vectors[0])
+  camids = np.arange(80) % 2
+  found = calibration.calibrate(vectors, pids, camids, 0.02)
+  assert found.fnmr.rate == found.fnmr.high == 1
+  assert found.fnmr.low == pytest.approx(0.025 ** (1 / 20))
+
+
 def test_sets_that_are_too_small_say_so():
   data = people(4, 3)
   with pytest.raises(

@@ -71,7 +71,7 @@ def test_faiss_finds_the_same(monkeypatch):
 
 def test_without_faiss(monkeypatch):
   monkeypatch.setitem(sys.modules, "faiss", None)
-  with pytest.raises(UserError, match=r"pip install 'metabin_jax\[faiss\]'"):
+  with pytest.raises(UserError, match=r"pip install -e '\.\[faiss\]'"):
     top_k.find(np.ones((2, 3)), [], 1, place="faiss")
 
 

@@ -163,13 +163,24 @@ class Hub:
   def __init__(self, folder, error=None):
     self.folder, self.error, self.asked = folder, error, []
 
-  def hf_hub_download(self, name, file, revision=None):
+  def hf_hub_url(self, name, file, revision=None):
     self.asked.append((name, file, revision))
+    return file
+
+  def get_hf_file_metadata(self, url):
     if self.error:
       raise self.error
-    path = self.folder / file
+    if not (self.folder / url).exists():
+      raise FileNotFoundError(f"{url} is not there\nsee the documentation")
+
+  def hf_hub_download(self, name, file, revision=None, local_files_only=False):
+    # What asks the network again and again must not be without one.
+    assert local_files_only == bool(
+      self.error or not (self.folder / file).exists()
+    )
+    path = self.folder / ("cached" if self.error else "") / file
     if not path.exists():
-      raise FileNotFoundError(f"{file} is not there\nsee the documentation")
+      raise LookupError(f"{file} is not in the cache")
     return str(path)
 
 
@@ -190,11 +201,26 @@ def test_weights_of_a_hub(tmp_path, monkeypatch):
     sources.open_state("hf:timm/resnet18")
 
 
+@pytest.mark.parametrize(
+  "name",
+  ["timm", "", "timm/", "/resnet18", "a/b/c", "a/b@", "a/b c", "timm@v2"],
+)
+def test_names_that_no_hub_has(tmp_path, monkeypatch, name):
+  hub = Hub(tmp_path)
+  monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+  with pytest.raises(UserError, match=r"names no repository; write hf:OWNER/N"):
+    sources.open_state(f"hf:{name}")
+  assert not hub.asked
+
+
 def test_a_hub_that_cannot_be_reached(tmp_path, monkeypatch):
   error = ConnectionError("no route\nmore")
   monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(tmp_path, error))
   with pytest.raises(UserError, match=r"cannot be fetched \(no route\); check"):
     sources.open_state("hf:timm/resnet18")
+  (tmp_path / "cached").mkdir()
+  weight_files.save(tmp_path / "cached" / "model.safetensors", ARRAYS)
+  same(sources.open_state("hf:timm/resnet18").arrays)
   monkeypatch.setitem(sys.modules, "huggingface_hub", None)
   with pytest.raises(UserError, match="needs the package huggingface_hub"):
     sources.open_state("hf:timm/resnet18")

@@ -86,7 +86,7 @@ def test_many_series_are_distinct():
 def test_a_missing_package_says_how_to_install_it(monkeypatch):
   style.check_installed()
   monkeypatch.setitem(sys.modules, "matplotlib", None)
-  with pytest.raises(UserError, match=r"pip install \.\[plots\]"):
+  with pytest.raises(UserError, match=r"pip install -e '\.\[plots\]'"):
     style.check_installed()
 
 

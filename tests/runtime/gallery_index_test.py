@@ -13,11 +13,13 @@ import tiny_run
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.embedding_file import Embeddings
 from metabin_jax.runtime import file_lock, gallery_index
+from metabin_jax.runtime.gallery import Gallery
 from metabin_jax.runtime.gallery_index import GalleryIndex
 
 DIM = 6
 CARD = {
-  "model": {"run": "a", "step": 3, "sha256": "00"},
+  "model": {"run": "a", "step": 3, "sha256": "00", "last_stride": 1},
+  "input": {"height_px": 64, "width_px": 32, "mean": [1.0, 2.0, 3.0]},
   "embedding": {"dim": DIM, "metric": "cosine", "flip": False},
 }
 
@@ -144,12 +146,24 @@ def test_what_does_not_belong_together_is_refused(folder):
   with pytest.raises(UserError, match=r"2 names are in .* already \(a, b\)"):
     index.append(embeddings(["a", "b", "c"]))
   other = {**CARD, "model": {"run": "b", "step": 9, "sha256": "11"}}
+  # A card of before `last_stride` was in it.
+  older = {**CARD, "model": {"run": "a", "step": 3, "sha256": "00"}}
+  assert index.search(embeddings(["a"], card=older), 1)[0][0].name == "a"
   for change in (index.append, index.search):
     with pytest.raises(UserError, match=r"of run b at step 9 .* two networks"):
       change(embeddings(["x"], card=other))
-  flipped = {**CARD, "embedding": {**CARD["embedding"], "flip": True}}
-  with pytest.raises(UserError, match=r"\(flip False\), these .*\(flip True\)"):
-    index.append(embeddings(["x"], card=flipped))
+  for section, key, value in (
+    ("embedding", "flip", True),
+    ("input", "height_px", 256),
+    ("model", "last_stride", 2),
+  ):
+    changed = {**CARD, section: {**CARD[section], key: value}}
+    said = rf"\({key} {CARD[section][key]} against {value}\)"
+    for change in (index.append, index.search):
+      with pytest.raises(UserError, match=said):
+        change(embeddings(["x"], card=changed))
+    with pytest.raises(UserError, match=said):
+      Gallery(embeddings(["a"])).search(embeddings(["x"], card=changed))
   with pytest.raises(UserError, match="two embeddings have one name"):
     index.append(embeddings(["x", "x"]))
   zero = embeddings(["x", "y"])
@@ -166,6 +180,68 @@ def test_what_does_not_belong_together_is_refused(folder):
     GalleryIndex.create(folder.parent / "new", CARD, dtype="int8")
   with pytest.raises(UserError, match="is no index; make one"):
     GalleryIndex(folder.parent)
+
+
+@pytest.mark.parametrize("field", ["names", "pids", "camids"])
+def test_labels_of_another_number_are_refused(folder, field):
+  index = GalleryIndex.create(folder, CARD)
+  index.append(embeddings(["a", "b"]))
+  short = embeddings(["x", "y", "z"])
+  short = short._replace(**{field: getattr(short, field)[:2]})
+  with pytest.raises(UserError, match="3 embeddings come with"):
+    index.append(short)
+  with pytest.raises(UserError, match="3 embeddings come with"):
+    Gallery(short)
+  assert GalleryIndex(folder).names == ["a", "b"]
+
+
+def test_files_of_others_stay(folder):
+  index = GalleryIndex.create(folder, CARD)
+  (folder / "tuesday.npz").write_text("mine")
+  (folder / "notes").mkdir()
+  (folder / "000009.vectors").write_text("left by a process that was killed")
+  index.append(embeddings(["a", "b"]))
+  index.remove(["a"])
+  index.compact()
+  assert (folder / "tuesday.npz").read_text() == "mine"
+  assert (folder / "notes").is_dir()
+  assert not (folder / "000009.vectors").exists()
+
+
+def test_a_change_is_made_whole_or_not_at_all(folder):
+  index = GalleryIndex.create(folder, CARD)
+  index.append(embeddings(["a", "b", "c"]))
+  with pytest.raises(UserError, match="1 names are in"):
+    index.change(add=embeddings(["x", "b"]), remove=["a"])
+  with pytest.raises(UserError, match="1 names are not in"):
+    index.change(add=embeddings(["x"]), remove=["a", "y"])
+  assert GalleryIndex(folder).names == ["a", "b", "c"]
+  index.change(add=embeddings(["x", "a"], 4), remove=["a", "b"])
+  assert GalleryIndex(folder).names == ["c", "x", "a"]
+
+
+@pytest.mark.parametrize("dtype", gallery_index.DTYPES)
+def test_cosines_stay_in_their_range(folder, dtype):
+  """Rows of half precision are up to 1e-3 too long."""
+  index = GalleryIndex.create(folder, CARD, dtype=dtype)
+  found = embeddings([f"a{i}" for i in range(200)], 1)
+  index.append(found)
+  for gallery in (index, Gallery(found)):
+    best = [hits[0].score for hits in gallery.search(found, 1)]
+    assert max(best) <= 1
+    assert min(best) > 1 - 2e-3
+    opposite = found._replace(vectors=-found.vectors)
+    worst = [hits[-1].score for hits in gallery.search(opposite, 200)]
+    assert min(worst) >= -1
+
+
+def test_more_hits_than_images(folder):
+  index = GalleryIndex.create(folder, CARD)
+  assert index.search(embeddings(["q"]), 5) == [[]]
+  index.append(embeddings(["a", "b", "c"]))
+  index.remove(["a"])
+  for gallery in (index, Gallery(embeddings(["b", "c"]))):
+    assert len(gallery.search(embeddings(["q"]), 10**11)[0]) == 2
 
 
 # Dies when vectors and labels are written and the index does not name them yet.
