@@ -240,6 +240,46 @@ def get_config() -> config_dict.ConfigDict:
   # Batch norm statistics of the target in place of the sources', for each fold:
   # "none", "gallery" (its gallery images) or "all" (its queries too).
   config.eval.adapt_bn = "none"
+  # "bnta": before a fold is scored, a few steps on pairs of its images, without
+  # labels, move parts of the network (AAAI 2022); "none".
+  config.eval.adapt = "none"
+  config.eval.bnta = config_dict.ConfigDict()
+  # Whose images: "gallery" (as published), or "all" (queries too).
+  config.eval.bnta.images_of = "gallery"
+  # How many of them, drawn at random; 0 for all.
+  config.eval.bnta.images = 0
+  # Most pairs, pairs of a step, and how often each pair is seen.
+  config.eval.bnta.pairs = 128
+  config.eval.bnta.batch_pairs = 32
+  config.eval.bnta.epochs = 1
+  # Of the drawing of images and the order of pairs.
+  config.eval.bnta.seed = 0
+  # What moves (Table 4): "bn", "in" (affine maps), "conv", "rho".
+  config.eval.bnta.update = ("bn",)
+  # Of "bn" (Table 5): "mean", "var", "scale", "bias".
+  config.eval.bnta.bn_arrays = ("mean", "var", "scale", "bias")
+  # "position", "match" (Table 3); a network without part heads: ("match",).
+  config.eval.bnta.losses = ("position", "match")
+  config.eval.bnta.match_weight = 1.0
+  config.eval.bnta.margin = 0.3
+  # Over the pairs of a step: "mean", or "sum" as the equation stands.
+  config.eval.bnta.reduction = "mean"
+  # Both images of a pair are anchors, in place of the first alone.
+  config.eval.bnta.symmetric = False
+  # "position": of "all" parts of all images, or of the "paired" ones.
+  config.eval.bnta.position_parts = "all"
+  # Running statistics move to the batch's as in training ("average"), or down
+  # the slope of the loss ("gradient", Eq. 14 as it stands).
+  config.eval.bnta.statistics = "average"
+  # Normalize by the "batch" or by the "running" statistics while adapting.
+  config.eval.bnta.forward = "batch"
+  # Share of a batch in the running statistics.
+  config.eval.bnta.momentum = 0.1
+  # Whether the statistics of the neck move too.
+  config.eval.bnta.neck = True
+  # "adam" or "sgd" (no momentum), and its step size.
+  config.eval.bnta.optimizer = "adam"
+  config.eval.bnta.lr = 5e-4
   # k-reciprocal re-ranking (Zhong et al., CVPR 2017; not in the paper).
   config.eval.rerank = False
   config.eval.rerank_k1 = 20

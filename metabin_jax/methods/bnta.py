@@ -268,7 +268,8 @@ def _split(variables, rules):
 
 
 def _losses(parts, batch, rules):
-  losses, total = {}, 0.0
+  losses: dict[str, jax.Array] = {}
+  total = jnp.zeros(())
   if "position" in rules.losses:
     weights = None
     if rules.position_parts == "paired":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,8 @@ class Parts(NamedTuple):
 
   features: jax.Array  # [B, P, C]: what pairs of images are compared by
   # With heads "bnta" only:
-  position: jax.Array | None = None  # [B, P, P] logits: which part is this
-  identity: jax.Array | None = None  # [B, P, K] logits: who is this
+  position: Any = None  # [B, P, P] logits: which part is this
+  identity: Any = None  # [B, P, K] logits: who is this
 
 
 class PartHeads(nn.Module):

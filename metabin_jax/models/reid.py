@@ -26,7 +26,7 @@ class Outputs(NamedTuple):
   logits: jax.Array  # [B, K]: cross entropy
   # What layers have sown into the collection "aux", for losses of theirs.
   aux: Any = ()
-  parts: Parts | None = None  # unless the network has no heads
+  parts: Any = None  # `Parts`, unless the network has no heads
 
 
 class ReIDNetwork(nn.Module):

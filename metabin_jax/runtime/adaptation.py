@@ -41,6 +41,14 @@ class Plan(NamedTuple):
 _PUBLISHED, _PLAN = bnta.Rules(), Plan()
 
 
+def from_config(section: Any) -> tuple[bnta.Rules, Plan]:
+  """Rules and plan of the section `eval.bnta` of a resolved configuration."""
+  return (
+    bnta.Rules(*(section[name] for name in bnta.Rules._fields)),
+    Plan(*(section[name] for name in Plan._fields)),
+  )
+
+
 class Adapted(NamedTuple):
   """An adapted network, and how it came about.
 

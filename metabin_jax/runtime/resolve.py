@@ -13,7 +13,7 @@ from ml_collections import config_dict
 from metabin_jax import default_config
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.average_precision import AP_CONVENTIONS
-from metabin_jax.methods import objectives, optim
+from metabin_jax.methods import bnta, objectives, optim
 from metabin_jax.models import registry
 from metabin_jax.ops import part_losses
 from metabin_jax.runtime import parallel, plugins, section_checks
@@ -40,6 +40,13 @@ _CHOICES = {
   "eval.metric": ("cosine", "euclidean"),
   "eval.ap": AP_CONVENTIONS,
   "eval.adapt_bn": ("none", "gallery", "all"),
+  "eval.adapt": ("none", "bnta"),
+  "eval.bnta.images_of": ("gallery", "all"),
+  "eval.bnta.reduction": part_losses.REDUCTIONS,
+  "eval.bnta.position_parts": bnta.POSITION_PARTS,
+  "eval.bnta.statistics": bnta.STATISTICS,
+  "eval.bnta.forward": bnta.FORWARD,
+  "eval.bnta.optimizer": bnta.OPTIMIZERS,
   "eval.place": ("auto", "host", "device"),
 }
 _POSITIVE = (
@@ -59,6 +66,10 @@ _POSITIVE = (
   "train.log_every_steps",
   "train.keep_checkpoints",
   "eval.batch_size",
+  "eval.bnta.pairs",
+  "eval.bnta.batch_pairs",
+  "eval.bnta.epochs",
+  "eval.bnta.lr",
   "eval.rerank_k1",
   "eval.rerank_k2",
 )
@@ -78,6 +89,11 @@ _NOT_NEGATIVE = (
   "train.steps_per_epoch",
   "train.steps",
   "train.checkpoint_every_steps",
+  "eval.bnta.images",
+  "eval.bnta.seed",
+  "eval.bnta.match_weight",
+  "eval.bnta.margin",
+  "eval.bnta.momentum",
   "eval.query_expansion",
   "parallel.devices",
 )
@@ -123,6 +139,7 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.FrozenConfigDict:
   section_checks.check_meta(config)
   section_checks.check_snr(config)
   section_checks.check_parts(config)
+  section_checks.check_adaptation(config)
   section_checks.check_parallel(config.parallel)
   _check_rho(config)
   return config_dict.FrozenConfigDict(config)

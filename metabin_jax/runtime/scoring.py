@@ -17,6 +17,7 @@ from metabin_jax.evaluation import adabn, evaluate, extract, settings, summary
 from metabin_jax.evaluation.summary import Summary
 from metabin_jax.models.reid import PIXEL_MEAN, PIXEL_STD
 from metabin_jax.runtime import (
+  adaptation,
   checkpoint,
   digest,
   distributed,
@@ -139,7 +140,7 @@ def override_eval(config: Any, changes: Mapping[str, Any]) -> Any:
 
   Args:
     config: the configuration; it stays as it is.
-    changes: new values by the name of the key.
+    changes: new values by the name of the key; of `bnta` some of its own keys.
 
   Returns:
     The changed configuration, resolved again.
@@ -148,6 +149,8 @@ def override_eval(config: Any, changes: Mapping[str, Any]) -> Any:
     UserError: if a value is not allowed.
   """
   data = resolve.to_dict(config)
+  changes = dict(changes)
+  data["eval"]["bnta"] |= changes.pop("bnta", {})
   data["eval"] |= changes
   return resolve.resolve(resolve.from_dict(data))
 
@@ -224,11 +227,23 @@ def rank_target(
         embed_paths, [record.path for record in records]
       )
 
-    if chosen.adapt_bn == "none":
+    if chosen.adapt_bn == chosen.adapt == "none":
       embed = embed_with(variables)
       yield from evaluate.rank_folds(target.folds, embed, chosen)
       return
-    for fold in target.folds:
-      paths = adabn.choose_paths(fold, chosen.adapt_bn)
-      adapted = adabn.adapt(network, variables, load, paths, size)
+    for fold in target.folds:  # each from the weights of the training
+      if chosen.adapt == "bnta":
+        rules, plan = adaptation.from_config(chosen.bnta)
+        adapted = adaptation.adapt(
+          network,
+          variables,
+          load,
+          adabn.choose_paths(fold, chosen.bnta.images_of),
+          rules=rules,
+          plan=plan,
+          batch_size=size,
+        ).variables
+      else:
+        paths = adabn.choose_paths(fold, chosen.adapt_bn)
+        adapted = adabn.adapt(network, variables, load, paths, size)
       yield from evaluate.rank_folds([fold], embed_with(adapted), chosen)

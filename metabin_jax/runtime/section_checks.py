@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from metabin_jax.errors import UserError
-from metabin_jax.methods import objectives
+from metabin_jax.methods import bnta, objectives
 
 # Losses that compare images of a batch: no use if each shows somebody else.
 _ON_PAIRS = ("triplet", "shuffle", "scatter", "snr")
@@ -171,6 +171,50 @@ def check_eval(section: Any) -> None:
     raise UserError(
       f"eval.query_expansion is {section.query_expansion}, and it averages "
       "directions: set eval.metric to 'cosine', or eval.query_expansion to 0."
+    )
+
+
+def check_adaptation(config: Any) -> None:
+  """Checks `eval.adapt` and what belongs to it.
+
+  Args:
+    config: a configuration without blanks, each value one that exists.
+
+  Raises:
+    UserError: names the key, its value and what is allowed.
+  """
+  section = config.eval.bnta
+  for key, known in (
+    ("update", bnta.GROUPS),
+    ("bn_arrays", bnta.BN_ARRAYS),
+    ("losses", bnta.LOSSES),
+  ):
+    if not set(section[key]) <= set(known):
+      raise UserError(
+        f"eval.bnta.{key} is {tuple(section[key])}; name some of "
+        f"{', '.join(known)}."
+      )
+  if not section.losses:
+    raise UserError(
+      f"eval.bnta.losses is (); name at least one of {', '.join(bnta.LOSSES)}."
+    )
+  if section.momentum > 1:
+    raise UserError(
+      f"eval.bnta.momentum is {section.momentum}; it is a share, from 0 to 1."
+    )
+  if config.eval.adapt == "none":
+    return
+  if config.eval.adapt_bn != "none":
+    raise UserError(
+      f"eval.adapt is {config.eval.adapt!r} and eval.adapt_bn "
+      f"{config.eval.adapt_bn!r}; adapt by one of them, and set the other to "
+      "'none'."
+    )
+  if "position" in section.losses and config.model.heads != "bnta":
+    raise UserError(
+      "eval.bnta.losses has 'position', and this network was trained without "
+      "part heads (model.heads is 'none'): adapt it by the loss 'match' alone "
+      "(--bnta losses=match), or train with --config.model.heads=bnta."
     )
 
 
