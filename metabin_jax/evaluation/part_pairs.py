@@ -82,7 +82,7 @@ def pair_images(
     for found in search.nearest(np.arange(start, start + block))
   ]
   heapq.heapify(queue)
-  taken = []
+  taken: list[_Pair] = []
   while len(taken) < wanted:
     nearest = heapq.heappop(queue)
     if not search.free[nearest.anchor]:
