@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pathlib
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from metabin_jax.evaluation import part_pairs
+
+GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "bnta.npz")
 
 
 def naive_pairs(features, limit):
@@ -50,6 +53,15 @@ def test_brute_force_on_500_problems():
     )
     assert as_tuples(found) == naive_pairs(features, limit), trial
     assert len(found.rows) == part_pairs.count_pairs(len(features), limit)
+
+
+def test_pairs_of_the_reference():
+  found = part_pairs.pair_images(GOLDEN["pairing_features"], 12)
+  taken = np.column_stack([found.rows, found.parts])
+  np.testing.assert_array_equal(taken, GOLDEN["pairing"])
+  np.testing.assert_allclose(
+    found.distances, GOLDEN["pairing_distances"], rtol=1e-12
+  )
 
 
 def test_near_copies_are_not_confused():
