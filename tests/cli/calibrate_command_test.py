@@ -12,6 +12,11 @@ from metabin_jax.cli.main import main
 from metabin_jax.evaluation import calibration, embedding_file
 from metabin_jax.runtime.extractor import Extractor
 
+CARD = {
+  "model": {"run": "own", "step": 3, "sha256": "0" * 64},
+  "embedding": {"dim": 8, "flip": False},
+}
+
 
 @pytest.fixture(scope="module", name="file")
 def file_fixture(tmp_path_factory):
@@ -74,7 +79,7 @@ def test_compare_takes_the_threshold(file, tmp_path, capsys):
   # Mirrored images are another embedding, with another scale.
   assert main([*words, "--flip"]) == 2
   printed = capsys.readouterr()
-  assert "(flip False), these are of run metabin" in printed.err
+  assert "(flip False against True)" in printed.err
   assert "cosine" not in printed.out
 
 
@@ -123,7 +128,7 @@ def test_default_rates_are_those_that_the_set_supports(tmp_path, capsys):
       random.normal(size=(60, 8)).astype(np.float32),
       tuple(f"p{i // 2}" for i in range(60)),
       np.tile(np.arange(2), 30),
-      {"embedding": {"dim": 8}},
+      CARD,
     ),
   )
   report = tmp_path / "t.json"
