@@ -6,8 +6,9 @@ r"""BNTA (AAAI 2022): DualNorm ResNet-50 with part heads, Tables 2 to 5.
 
 Variants: published (default; the paper's text), dualnorm_sgd (Nesterov's SGD at
 the rates of DualNorm's code, which the printed numbers fit better than Adam;
-part heads at the rate of the backbone), tall (384x128 pixels: 12 rows, which six
-parts divide), no_duke (DukeMTMC was withdrawn by its authors; four sources).
+part heads at the rate of the backbone), tall (384x128 pixels: 12 rows, which
+six parts divide), no_duke (DukeMTMC was withdrawn by its authors; four
+sources).
 What the paper leaves open (sampler, augmentation, weight decay, image size) is
 as in DualNorm's code.
 Needs the data sets below $METABIN_DATA: `metabin datasets --protocol=metabin`

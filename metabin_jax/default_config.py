@@ -255,7 +255,7 @@ def get_config() -> config_dict.ConfigDict:
   # Of the drawing of images and the order of pairs.
   config.eval.bnta.seed = 0
   # What moves (Table 4): "bn", "in" (affine maps), "conv", "rho".
-  config.eval.bnta.update = ("bn",)
+  config.eval.bnta.groups = ("bn",)
   # Of "bn" (Table 5): "mean", "var", "scale", "bias".
   config.eval.bnta.bn_arrays = ("mean", "var", "scale", "bias")
   # "position", "match" (Table 3); a network without part heads: ("match",).

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action="append",
     default=[],
     metavar="KEY=VALUE",
-    help="how --adapt=bnta adapts, a key of eval.bnta, e.g. update=bn,in or "
+    help="how --adapt=bnta adapts, a key of eval.bnta, e.g. groups=bn,in or "
     "lr=0.001; may be given several times",
   )
   parser.add_argument(

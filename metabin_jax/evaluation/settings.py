@@ -103,9 +103,9 @@ def _describe_bnta(section: Any) -> str:
   some = f"{section.images} images of " if section.images else ""
   text = (
     f"BNTA on {some}{_ADAPTED_TO[section.images_of]} moved "
-    f"{'+'.join(section.update) or 'nothing'}"
+    f"{'+'.join(section.groups) or 'nothing'}"
   )
-  if "bn" in section.update:
+  if "bn" in section.groups:
     text += f" ({'+'.join(section.bn_arrays) or 'nothing'})"
   text += (
     f" by {'+'.join(section.losses)}, {section.optimizer} {section.lr:g}, "

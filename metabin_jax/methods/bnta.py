@@ -94,7 +94,7 @@ class Rules(NamedTuple):
   """How a step adapts; every default is the paper's, or our reading of it.
 
   Attributes:
-    update: which groups move, some of `GROUPS` (Table 4).
+    groups: which groups move, some of `GROUPS` (Table 4).
     bn_arrays: of group "bn" (Table 5), some of `BN_ARRAYS`.
     losses: some of `LOSSES` (Table 3).
     match_weight: w.
@@ -105,7 +105,7 @@ class Rules(NamedTuple):
     statistics: "average": running statistics move towards the batch's, as in
       training; "gradient": down the slope of the loss, as Eq. 14 writes it.
     forward: normalize by the "batch" or by the "running" statistics. Without
-      "bn" in `update`, and with statistics by "gradient", always the latter.
+      "bn" in `groups`, and with statistics by "gradient", always the latter.
     momentum: share of a batch in the running statistics.
     neck: whether the statistics of the batch norm behind the pooling, which is
       no part of the losses, move too.
@@ -113,7 +113,7 @@ class Rules(NamedTuple):
     lr: its step size.
   """
 
-  update: tuple[str, ...] = ("bn",)
+  groups: tuple[str, ...] = ("bn",)
   bn_arrays: tuple[str, ...] = BN_ARRAYS
   losses: tuple[str, ...] = LOSSES
   match_weight: float = 1.0
@@ -132,7 +132,7 @@ class Rules(NamedTuple):
 def check_rules(rules: Rules) -> None:
   """Raises ValueError unless every choice of `rules` exists."""
   for name, values, known in (
-    ("update", rules.update, GROUPS),
+    ("groups", rules.groups, GROUPS),
     ("bn_arrays", rules.bn_arrays, BN_ARRAYS),
     ("losses", rules.losses, LOSSES),
     ("reduction", (rules.reduction,), part_losses.REDUCTIONS),
@@ -185,7 +185,7 @@ def make_step(
   if "position" in rules.losses and network.heads != "bnta":
     raise ValueError("loss 'position' needs a network with heads 'bnta'.")
   tx = _make_tx(rules)
-  adapts_bn = "bn" in rules.update
+  adapts_bn = "bn" in rules.groups
   by_batch = (
     adapts_bn and rules.forward == "batch" and rules.statistics == "average"
   )
@@ -252,13 +252,13 @@ def _split(variables, rules):
     if path[0] == "batch_stats":
       if (
         rules.statistics == "gradient"
-        and "bn" in rules.update
+        and "bn" in rules.groups
         and path[-1] in rules.bn_arrays
       ):
         moving[path] = value
       continue
     group = group_of(path)
-    if group not in rules.update:
+    if group not in rules.groups:
       continue
     if group == "bn" and path[-1].removeprefix("bn_") not in rules.bn_arrays:
       continue

@@ -185,7 +185,7 @@ def check_adaptation(config: Any) -> None:
   """
   section = config.eval.bnta
   for key, known in (
-    ("update", bnta.GROUPS),
+    ("groups", bnta.GROUPS),
     ("bn_arrays", bnta.BN_ARRAYS),
     ("losses", bnta.LOSSES),
   ):

@@ -35,7 +35,7 @@ def test_bnta_is_described_as_it_is_configured():
   changed = {
     "images_of": "all",
     "images": 50,
-    "update": ("in", "rho"),
+    "groups": ("in", "rho"),
     "losses": ("match",),
     "optimizer": "sgd",
     "lr": 0.25,

@@ -101,8 +101,8 @@ def expected_paths(variables, rules):
     "conv": ("kernel", "projection"),
     "rho": ("rho",),
   }
-  wanted = {name for group in rules.update for name in names[group]}
-  if "bn" in rules.update:
+  wanted = {name for group in rules.groups for name in names[group]}
+  if "bn" in rules.groups:
     for name in ("scale", "bias"):
       if name not in rules.bn_arrays:
         wanted.discard(f"bn_{name}")
@@ -114,7 +114,7 @@ def expected_paths(variables, rules):
 
 @pytest.mark.parametrize("update", [*TABLE_4, ("rho",), bnta.GROUPS])
 def test_only_chosen_groups_move(network, variables, update):
-  rules = Rules(update=update)
+  rules = Rules(groups=update)
   state, losses = adapt(network, variables, rules)
   found = moved(variables, state.variables)
   allowed = expected_paths(variables, rules)
@@ -137,7 +137,7 @@ def test_only_chosen_arrays_of_batch_norms_move(network, variables, arrays):
 
 def test_the_given_variables_stay(network, variables):
   before = jax.tree.map(np.array, variables)
-  adapt(network, variables, Rules(update=bnta.GROUPS))
+  adapt(network, variables, Rules(groups=bnta.GROUPS))
   assert moved(before, variables) == set()
 
 
@@ -170,7 +170,7 @@ def test_the_neck_can_stay(network, variables):
 
 
 def test_without_bn_it_runs_by_the_running_statistics(network, variables):
-  rules = Rules(update=("in",))
+  rules = Rules(groups=("in",))
   _, losses = bnta.make_step(network, rules)(
     bnta.create_state(variables, rules), batch()
   )
@@ -202,7 +202,7 @@ def test_adam_is_the_reference_s(float64):
 
 
 def test_four_adam_steps_move_a_parameter_by_at_most_0_002(network, variables):
-  rules = Rules(update=("bn", "in"))
+  rules = Rules(groups=("bn", "in"))
   state, _ = adapt(network, variables, rules, steps=4)
   away = jax.tree.map(
     lambda a, b: float(jnp.abs(a - b).max()), state.params, variables["params"]
@@ -213,7 +213,7 @@ def test_four_adam_steps_move_a_parameter_by_at_most_0_002(network, variables):
 
 def test_sgd_is_the_gradient_times_lr(network, variables):
   lr = 1e-3
-  rules = Rules(update=("in",), optimizer="sgd", lr=lr)
+  rules = Rules(groups=("in",), optimizer="sgd", lr=lr)
   state, _ = adapt(network, variables, rules, steps=1)
 
   def loss(params):
@@ -275,7 +275,7 @@ def test_stripes_adapt_by_the_matching_loss_alone(network, variables):
 @pytest.mark.parametrize(
   ("change", "said"),
   [
-    ({"update": ("bnn",)}, "update is"),
+    ({"groups": ("bnn",)}, "groups is"),
     ({"bn_arrays": ("gamma",)}, "bn_arrays is"),
     ({"losses": ()}, "at least one"),
     ({"optimizer": "lion"}, "optimizer is"),

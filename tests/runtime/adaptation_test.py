@@ -140,7 +140,7 @@ def test_one_image_is_refused(network, variables, paths):
 
 
 def test_a_loss_that_is_not_finite_names_its_step(network, variables):
-  rules = Rules(optimizer="sgd", lr=1e30, update=("conv",))
+  rules = Rules(optimizer="sgd", lr=1e30, groups=("conv",))
   with pytest.raises(UserError, match=r"step [23] is not finite"):
     adapt(network, variables, names(12), rules=rules, plan=Plan(batch_pairs=2))
 
