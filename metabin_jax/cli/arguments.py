@@ -69,25 +69,27 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
 
 def count(text: str) -> int:
   """Reads a whole number from 1, for `type` of a flag."""
-  if not (text.isascii() and text.isdigit() and int(text)):
-    raise argparse.ArgumentTypeError(
-      f"{text} is no such number; write a whole number from 1"
-    )
-  return int(text)
+  return whole_number(text, 1, "no such number")
 
 
 def seed(text: str) -> int:
   """Reads a whole number from 0, for `type` of a flag."""
-  if not (text.isascii() and text.isdigit()):
-    raise argparse.ArgumentTypeError(
-      f"{text} is no such number; write a whole number from 0"
-    )
-  return int(text)
+  return whole_number(text, 0, "no such number")
 
 
 def _pixels(text: str) -> int:
-  if not (text.isascii() and text.isdigit() and int(text)):
-    raise argparse.ArgumentTypeError(
-      f"{text} is not a number of pixels; write a whole number from 1"
-    )
-  return int(text)
+  return whole_number(text, 1, "not a number of pixels")
+
+
+def whole_number(text: str, least: int, fault: str) -> int:
+  """Reads a whole number from `least` on.
+
+  Raises:
+    ArgumentTypeError: says that other text is `fault`.
+  """
+  # str.isdigit alone accepts superscripts.
+  if text.isascii() and text.isdigit() and int(text) >= least:
+    return int(text)
+  raise argparse.ArgumentTypeError(
+    f"{text} is {fault}; write a whole number from {least}"
+  )

@@ -135,11 +135,7 @@ def _parser() -> arguments.Parser:
 
 
 def _positive(text: str) -> int:
-  if not (text.isascii() and text.isdigit() and int(text)):
-    raise argparse.ArgumentTypeError(
-      f"{text} is not a number of batches; write a whole number from 1"
-    )
-  return int(text)
+  return arguments.whole_number(text, 1, "not a number of batches")
 
 
 def _names(text: str) -> tuple[str, ...]:

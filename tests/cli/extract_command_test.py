@@ -7,9 +7,11 @@ import shutil
 
 import jax
 import numpy as np
+import picture_folder
 import pytest
 import tiny_run
 from miniatures import viper
+from picture_folder import COUNT, command
 from PIL import Image
 
 import metabin_jax
@@ -19,25 +21,15 @@ from metabin_jax.evaluation import embedding_file, extract
 from metabin_jax.runtime import scoring
 from metabin_jax.runtime.extractor import Extractor
 
-COUNT = 11
-
 
 @pytest.fixture(scope="module", name="folder")
 def folder_fixture(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("pictures")
-  for number in range(COUNT):
-    tiny_run.write_image(folder / f"{number:02d}.png", seed=100 + number)
-  return folder
+  return picture_folder.write(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module", name="extractor")
 def extractor_fixture():
-  return Extractor.from_checkpoint(tiny_run.finished(), batch_size=8)
-
-
-def command(folder, out, *more):
-  words = ["extract", str(tiny_run.finished()), str(folder), f"--out={out}"]
-  return [*words, "--batch-size=8", *more]
+  return picture_folder.extractor()
 
 
 def test_embeddings_are_those_of_the_network(folder, tmp_path, capsys):

@@ -9,8 +9,10 @@ import subprocess
 import sys
 
 import numpy as np
+import picture_folder
 import pytest
 import tiny_run
+from picture_folder import COUNT, command
 
 from metabin_jax.cli.main import main
 from metabin_jax.data import image_lists
@@ -19,25 +21,15 @@ from metabin_jax.evaluation import embedding_file
 from metabin_jax.runtime import extraction
 from metabin_jax.runtime.extractor import Extractor
 
-COUNT = 11
-
 
 @pytest.fixture(scope="module", name="folder")
 def folder_fixture(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("pictures")
-  for number in range(COUNT):
-    tiny_run.write_image(folder / f"{number:02d}.png", seed=100 + number)
-  return folder
+  return picture_folder.write(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="module", name="extractor")
 def extractor_fixture():
-  return Extractor.from_checkpoint(tiny_run.finished(), batch_size=8)
-
-
-def command(folder, out, *more):
-  words = ["extract", str(tiny_run.finished()), str(folder), f"--out={out}"]
-  return [*words, "--batch-size=8", *more]
+  return picture_folder.extractor()
 
 
 # Ends itself in the second chunk, when its file is written but not in place.
