@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from metabin_jax.errors import UserError
+from metabin_jax.repro.bnta_arms import BNTA_ARMS
 from metabin_jax.repro.comparator_arms import COMPARATORS
 from metabin_jax.repro.types import Arm
 
@@ -202,6 +203,7 @@ ARMS: dict[str, Arm] = {
     *_metabin_arms(),
     *_backbone_arms(),
     *COMPARATORS,
+    *BNTA_ARMS,
   )
 }
 

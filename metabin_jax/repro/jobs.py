@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 from ml_collections import config_dict
 
 from metabin_jax.errors import UserError
-from metabin_jax.repro.types import FIRST_SEED, Arm, Entry, Job, Study
+from metabin_jax.repro.types import (
+  FIRST_SEED,
+  Arm,
+  Entry,
+  Job,
+  Scoring,
+  Study,
+  scoring_name,
+)
 from metabin_jax.runtime import resolve
 from metabin_jax.runtime.run_folder import flatten
 
@@ -132,6 +140,34 @@ def list_jobs(
     if cell.jobs
   ]
   return list({job.name: job for job in ordered}.values())
+
+
+def list_scorings(
+  studies: Sequence[Study], choice: Choice, catalogue: Catalogue
+) -> dict[str, dict[str, Scoring]]:
+  """How rows score the runs that they share.
+
+  Args:
+    studies: as `list_jobs` takes them.
+    choice: what is asked for.
+    catalogue: what there is.
+
+  Returns:
+    Job's name -> name of a way to score -> what it changes. Jobs without any
+    are left out.
+
+  Raises:
+    UserError: as `list_cells`.
+  """
+  found: dict[str, dict[str, Scoring]] = {}
+  for study in studies:
+    for cell in list_cells(study, choice, catalogue):
+      scoring = cell.entry.scoring
+      if scoring:
+        for job in cell.jobs:
+          ways = found.setdefault(job.name, {})
+          ways[scoring_name(scoring)] = _plain(scoring)
+  return found
 
 
 def make_config(

@@ -26,8 +26,10 @@ from metabin_jax.repro.costs import Costs
 from metabin_jax.repro.job_folder import (
   HELD,
   JobFolder,
+  lacks,
   missing_targets,
 )
+from metabin_jax.repro.types import Scoring
 from metabin_jax.runtime import (
   checkpoint,
   compilation_cache,
@@ -84,7 +86,8 @@ def run(folder: JobFolder) -> int:
   """
   task = folder.load_job()
   result = folder.load_result()
-  if result is not None and not missing_targets(result, task["more_targets"]):
+  scorings = task.get("scorings", {})  # older jobs have none
+  if result is not None and not lacks(result, task["more_targets"], scorings):
     return 0
   config = resolve.resolve(resolve.from_dict(task["config"]))
   sources = [readers.open_dataset(spec) for spec in config.data.sources]
@@ -108,7 +111,18 @@ def run(folder: JobFolder) -> int:
     return 128 + outcome.stopped_by
   own = [target.name for target in targets[: len(config.data.targets)]]
   with costs.phase("score"):
-    snapshots = _score_snapshots(config, folder.run, outcome, targets, own)
+    # What has been scored on all these targets before is not scored again.
+    before = result or {}
+    if result is None or missing_targets(result, task["more_targets"]):
+      before = {
+        "snapshots": _score_snapshots(config, folder.run, outcome, targets, own)
+      }
+    snapshots = before["snapshots"]
+    ways = before.get("scorings", {}) | {
+      name: _score_otherwise(config, changes, outcome, targets, own)
+      for name, changes in scorings.items()
+      if name not in before.get("scorings", {})
+    }
   folder.save_result(
     {
       **task,
@@ -117,6 +131,8 @@ def run(folder: JobFolder) -> int:
       # no estimate of what an unseen target would give.
       "best_on_target": _best(snapshots),
       "snapshots": snapshots,
+      # The last iteration, scored in other ways.
+      "scorings": ways,
       "own_targets": own,
       "evaluation": settings.describe(settings.from_config(config.eval)),
       "targets": {target.name: _describe_target(target) for target in targets},
@@ -181,6 +197,30 @@ def _score_snapshots(
     snapshots.append({"step": step, "scores": scores, "average": means})
     _say(f"step {step}: average {_percent(means)}")
   return snapshots
+
+
+def _score_otherwise(
+  config: config_dict.FrozenConfigDict,
+  changes: Scoring,
+  outcome: loop.Outcome,
+  targets: Sequence[DataSet],
+  own: Sequence[str],
+) -> dict[str, Any]:
+  """Scores of the trained network under changes of the section `eval`."""
+  changed = scoring.override_eval(config, changes)
+  scores = scoring.score(
+    changed, outcome.network, outcome.state.variables, targets
+  )
+  means = average(scores, own)
+  said = settings.describe(settings.from_config(changed.eval))
+  _say(f"{said}: average {_percent(means)}")
+  return {
+    "changes": dict(changes),
+    "evaluation": said,
+    "step": outcome.step,
+    "scores": scores,
+    "average": means,
+  }
 
 
 def _checkpoint_steps(

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any, NamedTuple
 
 from ml_collections import config_dict
@@ -18,7 +18,7 @@ from ml_collections import config_dict
 import metabin_jax
 from metabin_jax.repro import job_folder
 from metabin_jax.repro.job_folder import JobFolder
-from metabin_jax.repro.types import Job
+from metabin_jax.repro.types import Job, Scoring
 from metabin_jax.runtime import resolve
 
 _POLL_SECONDS = 0.1
@@ -26,10 +26,17 @@ _ERROR_LINES = 12
 
 
 class Task(NamedTuple):
-  """A job and its configuration as of today, resolved."""
+  """A job, and all that it is asked for.
+
+  Attributes:
+    job: the training run.
+    config: its configuration as of today, resolved.
+    scorings: further ways to score the trained network, by name.
+  """
 
   job: Job
   config: config_dict.FrozenConfigDict
+  scorings: Mapping[str, Scoring] = MappingProxyType({})
 
 
 class Outcome(NamedTuple):
@@ -84,8 +91,8 @@ def run(
     UserError: if a job's folder is damaged.
   """
   outcome = Outcome([], [], [], [], None)
-  for job, _ in tasks:  # a damaged result is better said before hours of work
-    job_folder.find(out, job).load_result()
+  for task in tasks:  # a damaged result is better said before hours of work
+    job_folder.find(out, task.job).load_result()
   waiting = _waiting(tasks, out, more_targets, outcome, say)
   running: list[_Process] = []
   with _Signals() as signals:
@@ -216,7 +223,7 @@ def _waiting(
   say: Callable[[str], None],
 ) -> Iterator[_Process]:
   """The jobs to run; files those that need not or must not be run."""
-  for index, (job, config) in enumerate(tasks):
+  for index, (job, config, scorings) in enumerate(tasks):
     folder = job_folder.find(out, job)
     label = (
       f"[{index + 1} of {len(tasks)}] {job.arm} seed {job.seed} ({job.setting})"
@@ -231,15 +238,20 @@ def _waiting(
           f"{folder.path} to run it anew"
         )
         continue
-      if not job_folder.missing_targets(result, more_targets):
+      if not job_folder.lacks(result, more_targets, scorings):
         outcome.finished.append(folder)
         say(f"{label}: finished before, {_describe(result)}")
         continue
     known = [] if result is None else result["more_targets"]
     specs = list(dict.fromkeys([*known, *more_targets]))
+    scored = {} if result is None else result.get("scorings", {})
+    ways = {name: way["changes"] for name, way in scored.items()}
+    ways |= scorings
     with folder.hold() as held:
       if held:  # else its job.json is another process's
-        folder.save_job(job, resolve.to_dict(config), specs)
+        folder.save_job(
+          job, resolve.to_dict(config), specs, ways | dict(scorings)
+        )
     yield _Process(label, folder)
 
 

@@ -16,6 +16,8 @@ FIRST_SEED = 2020
 
 # setting -> target or "average" -> metric ("rank-1", "mAP", ...) -> percent
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+# Changes of the section `eval`, as `scoring.override_eval` takes them.
+Scoring = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,9 @@ class Entry:
     settings: where this row is run, if not in all settings of its study.
     incomparable: setting -> metrics whose published value is computed by
       another rule than ours, so that their difference says nothing.
+    scoring: what changes after the training, in the section `eval`, as
+      `scoring.override_eval` takes it. Rows that differ in nothing else share
+      their training run.
   """
 
   label: str
@@ -64,6 +69,7 @@ class Entry:
   incomparable: Mapping[str, tuple[str, ...]] = dataclasses.field(
     default_factory=dict
   )
+  scoring: Scoring = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +119,19 @@ class Job:
   @property
   def digest(self) -> str:
     """Eight hexadecimal digits of everything that makes the run what it is."""
-    text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return _digest(dataclasses.asdict(self))
 
   @property
   def name(self) -> str:
     """Folder name: two jobs share it only if they are the same run."""
     return f"{self.arm}-seed{self.seed}-{self.digest}"
+
+
+def scoring_name(scoring: Scoring) -> str:
+  """What a way to score is called in result.json; "" for the run's own."""
+  return _digest(scoring) if scoring else ""
+
+
+def _digest(data: Any) -> str:
+  text = json.dumps(data, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:8]

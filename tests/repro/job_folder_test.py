@@ -118,6 +118,7 @@ def test_jobs_lie_apart_and_come_back(tmp_path):
     },
     "config": config,
     "more_targets": ["a:b"],
+    "scorings": {},
   }
   assert folder.load_result() is None
   folder.save_result({"more_targets": ["a:b"]})

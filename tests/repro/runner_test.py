@@ -31,7 +31,7 @@ def run(tasks, out, said, **words):
 
 
 def folders(tasks, out):
-  return [job_folder.find(out, job) for job, _ in tasks]
+  return [job_folder.find(out, task.job) for task in tasks]
 
 
 def starts(folder) -> int:
@@ -110,7 +110,7 @@ def test_stale_results_are_neither_used_nor_replaced(tmp_path, said):
   tasks = tiny_study.make_tasks()
   run(tasks, tmp_path, said)
   changed = []
-  for job, config in tasks:
+  for job, config, _ in tasks:
     data = resolve.to_dict(config)
     data["optim"]["momentum"] = 0.8
     data["data"]["workers"] = 7  # changes no number
@@ -224,8 +224,8 @@ def test_two_parts_at_once_share_the_work(tmp_path, said):
     thread.start()
   for thread in threads:
     thread.join()
-  assert not {job.name for job, _ in parts[0]} & {
-    job.name for job, _ in parts[1]
+  assert not {task.job.name for task in parts[0]} & {
+    task.job.name for task in parts[1]
   }
   assert [starts(f) for f in folders(tasks, tmp_path)] == [1] * 6
   assert len(run(tasks, tmp_path, said).finished) == 6
@@ -243,6 +243,21 @@ def test_more_targets_run_a_finished_job_once_more(tmp_path, said):
   run(tasks, tmp_path, said, more_targets=("c:d",))
   found = folders(tasks, tmp_path)[0].load_result()
   assert found["more_targets"] == ["a:b", "c:d"]
+
+
+def test_further_ways_to_score_run_a_finished_job_once_more(tmp_path, said):
+  plain = tiny_study.make_tasks()
+  run(plain, tmp_path, said)
+  for name, count in (("a", 2), ("a", 2), ("b", 3)):
+    changes = {name: {"flip": True}}
+    asked = [task._replace(scorings=changes) for task in plain]
+    assert run(asked, tmp_path, said).status == 0
+    assert [starts(f) for f in folders(plain, tmp_path)] == [count] * 2
+  # What was added once stays, whoever asks for it.
+  run(plain, tmp_path, said)
+  assert [starts(f) for f in folders(plain, tmp_path)] == [3, 3]
+  for folder in folders(plain, tmp_path):
+    assert folder.load_result()["scorings"].keys() == {"a", "b"}
 
 
 def test_a_damaged_result_is_said_before_anything_runs(tmp_path, said):
