@@ -87,7 +87,7 @@ def describe(settings: Settings) -> str:
   if settings.adapt_bn != "none":
     parts.append(f"batch norm adapted to {_ADAPTED_TO[settings.adapt_bn]}")
   if settings.adapt == "bnta":
-    parts.append(_describe_bnta(settings.bnta))
+    parts.append(describe_bnta(settings.bnta))
   if settings.query_expansion:
     parts.append(f"queries expanded by {settings.query_expansion}")
   if settings.rerank:
@@ -98,8 +98,16 @@ def describe(settings: Settings) -> str:
   return ", ".join(parts)
 
 
-def _describe_bnta(section: Any) -> str:
-  """What was adapted on what, and whatever is not as published."""
+def describe_bnta(section: Any) -> str:
+  """What was adapted on what, and whatever is not as published.
+
+  Args:
+    section: the section `eval.bnta` of a resolved configuration.
+
+  Returns:
+    E.g. "BNTA on the gallery moved bn (mean+var+scale+bias) by position+match,
+    adam 0.0005, 1 x 128 pairs at most, seed 0".
+  """
   some = f"{section.images} images of " if section.images else ""
   text = (
     f"BNTA on {some}{_ADAPTED_TO[section.images_of]} moved "
