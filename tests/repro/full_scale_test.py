@@ -69,8 +69,6 @@ def test_every_arm_of_a_study(place, monkeypatch, study, setting):
   monkeypatch.setenv("METABIN_CACHE", str(place / "cache"))
   programs = tiny_run.REPOSITORY / ".cache" / "xla-tests"
   monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(programs))
-  # Nearly all the time is compilation; no number here is compared.
-  monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
   # Minutes of timing otherwise; specification_test.py looks at its numbers.
   measure = specification.measure
   monkeypatch.setattr(

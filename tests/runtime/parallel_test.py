@@ -37,13 +37,6 @@ WHOLE = Part()
 ORDER = np.random.default_rng(3).permutation(16)
 
 
-@pytest.fixture(autouse=True)
-def _quick_compile():
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
-
-
 def batches(step):
   """Base, meta-train and meta-test of 16, 16 and 8 rows."""
   base = tiny.batch(step, (0, 1, 2, 0))
