@@ -58,9 +58,6 @@ endif
 OVERRIDES := $(if $(STEPS),--config.train.steps=$(STEPS)) \
   $(if $(SEED),--config.train.seed=$(SEED))
 
-# Numbers of the published code. Tests compile quickly; with the slow ones these
-# are compared once more by programs as users have them.
-GOLDEN = $$(find tests -name 'golden_*_test.py' | sort)
 # A file's tests stay together: they share what the file builds.
 SPREAD := --numprocesses=$(WORKERS) --dist=loadfile
 
@@ -113,7 +110,6 @@ test: lint
 
 test-slow: $(FULL)
 	$(RUN) -m pytest $(SPREAD) -m slow
-	METABIN_TEST_PROGRAMS=ordinary $(RUN) -m pytest $(SPREAD) -m "" $(GOLDEN)
 
 torch: $(TORCH)
 

@@ -4,39 +4,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-import subprocess
-import sys
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-
-
-def _add_flag(flag: str) -> None:
-  flags = os.environ.get("XLA_FLAGS", "")
-  if flag not in flags:
-    os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
-
-
-def _compile_quickly() -> None:
-  """Saves two thirds of the time of compiling, which is most of the tests'.
-
-  In processes of a test's own too, as in all tests alike: runs of one file are
-  compared with those of another, bit by bit.
-  """
-  os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-  before = os.environ.get("XLA_FLAGS")
-  _add_flag("--xla_cpu_use_fusion_emitters=false")
-  if os.environ["XLA_FLAGS"] == before:  # set by the process that started us
-    return
-  # XLA ends a process that gives it a flag it does not have (any more).
-  probe = [sys.executable, "-c", "import jax; jax.devices()"]
-  if subprocess.run(probe, capture_output=True, check=False).returncode:
-    os.environ["XLA_FLAGS"] = before or ""
-
-
-_add_flag("--xla_force_host_platform_device_count=8")
-# "ordinary": as users have them.
-if os.environ.get("METABIN_TEST_PROGRAMS", "quick") == "quick":
-  _compile_quickly()
+_FLAG = "--xla_force_host_platform_device_count=8"
+if _FLAG not in os.environ.get("XLA_FLAGS", ""):
+  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}".strip()
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -52,6 +24,24 @@ def float64():
   """The test computes in float64; numbers made outside it stay float32."""
   with jax.enable_x64(True):
     yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_compile(request):
+  """Saves a third of the time of compiling, in processes of a test's own too.
+
+  Not in golden_*: their float32 numbers must be those of ordinary programs. In
+  all others alike, since runs of one file are compared with those of another,
+  bit by bit; and for whole files, as their fixtures compile too.
+  """
+  if request.path.name.startswith("golden_"):
+    yield
+    return
+  with pytest.MonkeyPatch.context() as patched:
+    patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 # Worst error and its limit of every comparison with golden arrays.

@@ -125,6 +125,7 @@ def test_the_module_trains_like_the_command(tmp_path, monkeypatch, no_scores):
   }
 
 
+@pytest.mark.slow
 def test_bfloat16_is_finite(tmp_path, no_scores):
   assert (
     tiny_run.train(
@@ -148,6 +149,7 @@ def test_bfloat16_is_finite(tmp_path, no_scores):
     assert leaf.dtype.itemsize == 4, name
 
 
+@pytest.mark.slow  # data/pipeline_test.py compares the loaders' batches
 @pytest.mark.skipif(
   not importlib.util.find_spec("tensorflow"), reason="no TensorFlow"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import pathlib
 
@@ -74,9 +75,14 @@ def batch(seed=0, pairs=6):
   )
 
 
+@functools.cache
+def compiled(network, rules):
+  return jax.jit(bnta.make_step(network, rules))
+
+
 def adapt(network, variables, rules, steps=2):
   state = bnta.create_state(variables, rules)
-  step = jax.jit(bnta.make_step(network, rules))
+  step = compiled(network, rules)
   for seed in range(steps):
     state, losses = step(state, batch(seed))
   return state, losses
@@ -112,7 +118,14 @@ def expected_paths(variables, rules):
   }
 
 
-@pytest.mark.parametrize("update", [*TABLE_4, ("rho",), bnta.GROUPS])
+# A program each; pairs of groups are slow.
+@pytest.mark.parametrize(
+  "update",
+  [
+    pytest.param(groups, marks=[pytest.mark.slow] if len(groups) == 2 else [])
+    for groups in (*TABLE_4, ("rho",), bnta.GROUPS)
+  ],
+)
 def test_only_chosen_groups_move(network, variables, update):
   rules = Rules(groups=update)
   state, losses = adapt(network, variables, rules)
@@ -141,27 +154,29 @@ def test_the_given_variables_stay(network, variables):
   assert moved(before, variables) == set()
 
 
-@pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("momentum", [0.1, 0.25])
-def test_statistics_are_the_closed_form(network, variables, steps, momentum):
+def test_statistics_are_the_closed_form(network, variables, momentum):
   """After k steps on one batch, with nothing but statistics moving:
   (1 - m)^k of the old, the rest of the batch's."""
   rules = Rules(bn_arrays=("mean", "var"), momentum=momentum)
   state = bnta.create_state(variables, rules)
-  step = jax.jit(bnta.make_step(network, rules))
-  for _ in range(steps):
+  step = compiled(network, rules)
+  after = {}
+  for number in range(1, 5):
     state, _ = step(state, batch())
-  _, once = network.apply(
-    variables, batch().image, mode="update", mutable=["batch_stats"]
-  )
+    after[number] = traverse_util.flatten_dict(state.batch_stats)
+  _, once = jax.jit(
+    lambda v, x: network.apply(v, x, mode="update", mutable=["batch_stats"])
+  )(variables, batch().image)
   old = traverse_util.flatten_dict(variables["batch_stats"])
   once = traverse_util.flatten_dict(once["batch_stats"])
-  kept = (1 - momentum) ** steps
-  for path, value in traverse_util.flatten_dict(state.batch_stats).items():
-    of_batch = old[path] + (once[path] - old[path]) / 0.1
-    expected = kept * old[path] + (1 - kept) * of_batch
-    scale = np.abs(np.asarray(expected)).max()
-    np.testing.assert_allclose(value, expected, rtol=0, atol=1e-5 * scale)
+  for steps in (1, 4):
+    kept = (1 - momentum) ** steps
+    for path, value in after[steps].items():
+      of_batch = old[path] + (once[path] - old[path]) / 0.1
+      expected = kept * old[path] + (1 - kept) * of_batch
+      scale = np.abs(np.asarray(expected)).max()
+      np.testing.assert_allclose(value, expected, rtol=0, atol=1e-5 * scale)
 
 
 def test_the_neck_can_stay(network, variables):
@@ -171,10 +186,10 @@ def test_the_neck_can_stay(network, variables):
 
 def test_without_bn_it_runs_by_the_running_statistics(network, variables):
   rules = Rules(groups=("in",))
-  _, losses = bnta.make_step(network, rules)(
-    bnta.create_state(variables, rules), batch()
+  _, losses = adapt(network, variables, rules, steps=1)
+  outputs = jax.jit(lambda v, x: network.apply(v, x, mode="eval"))(
+    variables, batch().image
   )
-  outputs = network.apply(variables, batch().image, mode="eval")
   want, _ = bnta._losses(outputs.parts, batch(), rules)
   np.testing.assert_allclose(losses["total"], want, rtol=1e-6)
 
@@ -236,7 +251,7 @@ def test_sgd_is_the_gradient_times_lr(network, variables):
 
 def test_order_of_images_does_not_matter(network, variables):
   rules = Rules()
-  step = jax.jit(bnta.make_step(network, rules))
+  step = compiled(network, rules)
   one = batch()
   order = np.random.default_rng(1).permutation(len(one.image))
   other = bnta.PairBatch(
@@ -250,7 +265,7 @@ def test_order_of_images_does_not_matter(network, variables):
 def test_the_loss_falls_on_its_own_batch(network, variables):
   rules = Rules(lr=5e-3)
   state = bnta.create_state(variables, rules)
-  step = jax.jit(bnta.make_step(network, rules))
+  step = compiled(network, rules)
   totals = []
   for _ in range(8):
     state, losses = step(state, batch())
