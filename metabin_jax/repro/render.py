@@ -22,14 +22,15 @@ _BEST = (
   "It flatters; the tables above show the last checkpoint."
 )
 _OTHERWISE = (
-  "Rows below are scored otherwise than their run; rows of one arm and one "
-  "training share their runs."
+  "Rows that share a training run with others, and how they are scored in "
+  "place of that run's own way:"
 )
 _COST = (
-  "Cost of a run, mean over the seeds; scoring: all its snapshots; memory: the "
-  "largest, of the whole process. Training includes compiling, unless another "
-  "run has left the programs in the cache; compiling is what most of a host's "
-  "memory goes to, so memory here does not compare arms."
+  "Cost of a run, mean over the seeds; scoring: all its snapshots, and in all "
+  "ways that tables have asked for; memory: the largest, of the whole "
+  "process. Training includes compiling, unless another run has left the "
+  "programs in the cache; compiling is what most of a host's memory goes to, "
+  "so memory here does not compare arms."
 )
 
 Row = Mapping[str, Any]
