@@ -97,6 +97,12 @@ def create_memory(
   )
 
 
+def empty_memory(num_images: int, num_agents: int) -> Memory:
+  """A memory of the right shapes, to be filled or restored."""
+  zeros = jnp.zeros(num_agents)
+  return create_memory(num_images, 0.0, cross_view.Centers(zeros, zeros))
+
+
 def log_multilabels(
   pooled: jax.Array, classifier: jax.Array, scale: float
 ) -> jax.Array:
@@ -144,10 +150,10 @@ def make_train_step(
   Returns:
     step(state, source, target) -> (state, metrics), pure and not yet jitted.
     `source` has `image` [B, H, W, 3] and `pid` [B]; `target` has `image`,
-    `index` [T] (rows of the memory, none twice), `view` [T] in [0, V) and `pid`
-    [T], by which true pairs are counted and nothing else, or None. The two
-    halves pass through the network one after the other, each normalized by its
-    own moments; `state.memory` is a `Memory`.
+    `row` [T] (of the memory, none twice), `view` [T] in [0, V), and `pid` [T]
+    or None, by which true pairs are counted and nothing else. The two halves
+    pass through the network one after the other, each normalized by its own
+    moments; `state.memory` is a `Memory`.
 
   Source: MAR, Eq. 9 and Algorithm 1 of the supplement, `train_epoch` of its
     code.
@@ -166,58 +172,23 @@ def make_train_step(
         variables = {**variables, **moved}
         pooled.append(outputs.pooled)
       # Whole batches: pairs, views and memory know no devices.
-      pooled_s, pooled_t, labels, index, view, pid = collectives.gather(
-        (*pooled, source.pid, target.index, target.view, target.pid)
+      batch = _Whole(
+        *collectives.gather(
+          (*pooled, source.pid, target.row, target.view, target.pid)
+        )
       )
-      f_s, f_t, agents = (
-        soft_multilabels.project(x)
-        for x in (pooled_s, pooled_t, params[optim.CLASSIFIER].T)
-      )
-      fixed = jax.lax.stop_gradient(agents)
-      log_labels = soft_multilabels.log_multilabels(
-        soft_multilabels.similarity(f_t, fixed), rules.scale
-      )
-      losses = {}
-      losses["cml"], centers = cross_view.consistency(
-        log_labels,
-        view,
-        state.memory.centers,
+      losses, counts, memory = _look(
+        batch,
+        params[optim.CLASSIFIER],
+        state.memory,
+        rules,
         num_views=num_views,
-        momentum=rules.center_momentum,
-        reduction=rules.view_reduction,
-      )
-      multilabels, seen = soft_multilabels.remember(
-        state.memory.multilabels,
-        state.memory.seen,
-        index,
-        jax.lax.stop_gradient(jnp.exp(log_labels)),
-        momentum=rules.label_momentum,
         active=active,
       )
-      mined = mining.mine(
-        f_t,
-        multilabels[index],
-        state.memory.threshold,
-        ratio=rules.ratio,
-        momentum=rules.threshold_momentum,
-      )
-      losses["mdl"] = jnp.where(active, mining.discriminative(f_t, mined), 0.0)
-      losses["al"] = joint_embedding.agent_learning(
-        soft_multilabels.similarity(f_s, agents), labels, rules.scale
-      )
-      losses["rj"] = joint_embedding.joint_embedding(
-        f_s, labels, f_t, fixed, margin=rules.margin, form=rules.joint_form
-      )
       losses = collectives.mean(losses)
-      total = (
-        losses["mdl"]
-        + rules.view_weight * losses["cml"]
-        + rules.source_weight
-        * (losses["al"] + rules.joint_weight * losses["rj"])
-      )
-      threshold = jnp.where(active, mined.threshold, state.memory.threshold)
-      memory = Memory(multilabels, seen, threshold, centers)
-      counts = _count(mined, pid, active)
+      joint = losses["al"] + rules.joint_weight * losses["rj"]
+      total = losses["mdl"] + rules.view_weight * losses["cml"]
+      total = total + rules.source_weight * joint
       stats = variables.get("batch_stats", state.batch_stats)
       return total, (losses, counts, memory, stats)
 
@@ -227,7 +198,6 @@ def make_train_step(
     metrics = {f"loss/{name}": value for name, value in losses.items()}
     metrics |= {"loss/total": total, "lr": learning_rate}
     metrics |= {f"mining/{name}": value for name, value in counts.items()}
-    metrics["mining/threshold"] = memory.threshold
     params, opt_params = optim.apply_params(
       tx_params,
       grads,
@@ -249,11 +219,69 @@ def make_train_step(
   return step
 
 
-def _count(mined, pid, active):
-  """Positive pairs, and how many of them show one person, where known."""
+class _Whole(NamedTuple):
+  """A batch of both halves behind the network."""
+
+  source: jax.Array  # [B, D] pooled
+  target: jax.Array  # [T, D] pooled
+  labels: jax.Array  # [B]
+  row: jax.Array  # [T]
+  view: jax.Array  # [T]
+  pid: Any  # [T] or None
+
+
+def _look(batch, classifier, memory, rules, *, num_views, active):
+  """The four losses, what to log of mining, and what to remember."""
+  f_s, f_t, agents = (
+    soft_multilabels.project(rows)
+    for rows in (batch.source, batch.target, classifier.T)
+  )
+  fixed = jax.lax.stop_gradient(agents)
+  logs = soft_multilabels.log_multilabels(
+    soft_multilabels.similarity(f_t, fixed), rules.scale
+  )
+  cml, centers = cross_view.consistency(
+    logs,
+    batch.view,
+    memory.centers,
+    num_views=num_views,
+    momentum=rules.center_momentum,
+    reduction=rules.view_reduction,
+  )
+  multilabels, seen = soft_multilabels.remember(
+    memory.multilabels,
+    memory.seen,
+    batch.row,
+    jax.lax.stop_gradient(jnp.exp(logs)),
+    momentum=rules.label_momentum,
+    active=active,
+  )
+  mined = mining.mine(
+    f_t,
+    multilabels[batch.row],
+    memory.threshold,
+    ratio=rules.ratio,
+    momentum=rules.threshold_momentum,
+  )
+  losses = {
+    "mdl": jnp.where(active, mining.discriminative(f_t, mined), 0.0),
+    "cml": cml,
+    "al": joint_embedding.agent_learning(
+      soft_multilabels.similarity(f_s, agents), batch.labels, rules.scale
+    ),
+    "rj": joint_embedding.joint_embedding(
+      f_s,
+      batch.labels,
+      f_t,
+      fixed,
+      margin=rules.margin,
+      form=rules.joint_form,
+    ),
+  }
+  threshold = jnp.where(active, mined.threshold, memory.threshold)
   positive = mined.positive & active
-  counts = {"positives": jnp.sum(positive)}
-  if pid is not None:
-    same = pid[mined.first] == pid[mined.second]
+  counts = {"positives": jnp.sum(positive), "threshold": threshold}
+  if batch.pid is not None:
+    same = batch.pid[mined.first] == batch.pid[mined.second]
     counts["true_positives"] = jnp.sum(positive & same)
-  return counts
+  return losses, counts, Memory(multilabels, seen, threshold, centers)

@@ -77,7 +77,7 @@ def joint_embedding(
     return jnp.sum(pull) + jnp.sum(jnp.where(hard_target, push_target, 0.0))
   push_source, hard_source = _push(source, agents, margin)
   itself = jax.nn.one_hot(labels, agents.shape[0], dtype=bool)
-  terms, count = jnp.sum(pull), pull.shape[0]
+  terms, count = jnp.sum(pull), jnp.asarray(pull.shape[0])
   for push, hard in (
     (push_source, hard_source & ~itself),
     (push_target, hard_target),

@@ -160,6 +160,8 @@ def check_same_run(
   ]
   if stored["data_sha256"] != now["data_sha256"]:
     changed.append("the training images or their labels")
+  if stored.get("unlabelled_sha256") != now.get("unlabelled_sha256"):
+    changed.append("the images of data.unlabelled")
   # Runs of before plug-ins were recorded have none.
   if stored.get("plugins", {}) != now.get("plugins", {}):
     changed.append("the files of model.plugins")

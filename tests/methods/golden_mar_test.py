@@ -41,7 +41,7 @@ class Source(NamedTuple):
 
 class Target(NamedTuple):
   image: Any
-  index: Any
+  row: Any
   view: Any
   pid: Any = None
 
