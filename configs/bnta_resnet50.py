@@ -3,6 +3,7 @@ r"""BNTA (AAAI 2022): DualNorm ResNet-50 with part heads, Tables 2 to 5.
   metabin train --config=configs/bnta_resnet50.py --workdir=runs/bnta
   metabin evaluate runs/bnta                  # adapted to each gallery
   metabin evaluate runs/bnta --adapt=none     # as trained
+  # Extractor.from_checkpoint("runs/bnta") is as trained; `adapt` adapts it.
 
 Variants: published (default; the paper's text), dualnorm_sgd (Nesterov's SGD at
 the rates of DualNorm's code, which the printed numbers fit better than Adam;

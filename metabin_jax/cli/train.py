@@ -152,8 +152,13 @@ def _train(
       f"of {outcome.total_steps}, saved; the same command continues."
     )
     return 128 + outcome.stopped_by
+  adapted: scoring.AdaptedFolds = {}
   summaries = scoring.score(
-    config, outcome.network, outcome.state.variables, targets
+    config,
+    outcome.network,
+    outcome.state.variables,
+    targets,
+    adapted=adapted,
   )
   name = workdir.resolve().name
   rows = [Row(target, name, summary) for target, summary in summaries.items()]
@@ -164,6 +169,7 @@ def _train(
       {name: settings.describe(settings.from_config(config.eval))},
       {name: run_folder.describe_sources(sources)},
       {name: outcome.step},
+      adapted={name: adapted} if adapted else {},
     )
     print(*provenance.lines(context), sep="\n", flush=True)
     # Without targets there is nothing to write: earlier scores stay.

@@ -108,7 +108,7 @@ def describe_bnta(section: Any) -> str:
     E.g. "BNTA on the gallery moved bn (mean+var+scale+bias) by position+match,
     adam 0.0005, 1 x 128 pairs at most, seed 0".
   """
-  some = f"{section.images} images of " if section.images else ""
+  some = f"at most {section.images} images of " if section.images else ""
   text = (
     f"BNTA on {some}{_ADAPTED_TO[section.images_of]} moved "
     f"{'+'.join(section.groups) or 'nothing'}"

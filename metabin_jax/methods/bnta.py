@@ -17,7 +17,7 @@ Source: "Generalizable Person Re-Identification via Self-Supervised Batch Norm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +32,7 @@ from metabin_jax.ops.moments import MOMENTUM
 
 PyTree = Any
 # What may move: affine maps and statistics of the batch norms, affine maps of
-# the instance norms, convolutions, balancing parameters.
+# the instance norms, kernels with their biases, balancing parameters.
 GROUPS = ("bn", "in", "conv", "rho")
 # Which of the batch norms' four arrays move, where "bn" does.
 BN_ARRAYS = ("mean", "var", "scale", "bias")
@@ -48,7 +48,6 @@ _LEAVES = {
   "bn_scale": "bn",
   "bn_bias": "bn",
   "scale": "bn",
-  "bias": "bn",
   "in_scale": "in",
   "in_bias": "in",
   "kernel": "conv",
@@ -231,17 +230,23 @@ def make_step(
   return step
 
 
-def group_of(path: tuple[str, ...]) -> str | None:
-  """Group of `GROUPS` that a parameter or rho belongs to, by its path.
+def group_of(path: tuple[str, ...], known: Collection[tuple]) -> str | None:
+  """Group of `GROUPS` that a parameter or rho belongs to, by its name.
 
   Args:
     path: names from the collection on, e.g. ("params", "backbone", "bn1",
       "bn_scale").
+    known: the paths of all leaves; a plain "bias" is of a norm or of a kernel,
+      whichever stands beside it.
 
   Returns:
-    The group; None for the classifiers, which never move.
+    The group; None for the classifiers, which never move, and for names that
+    this package's layers do not use.
   """
-  return _LEAVES.get(path[-1])
+  if path[-1] != "bias":
+    return _LEAVES.get(path[-1])
+  beside = (name for name in ("scale", "kernel") if (*path[:-1], name) in known)
+  return _LEAVES.get(next(beside, ""))
 
 
 def _split(variables, rules):
@@ -257,7 +262,7 @@ def _split(variables, rules):
       ):
         moving[path] = value
       continue
-    group = group_of(path)
+    group = group_of(path, flat)
     if group not in rules.groups:
       continue
     if group == "bn" and path[-1].removeprefix("bn_") not in rules.bn_arrays:

@@ -170,7 +170,7 @@ _BNTA_STEPS = Study(
     _row(
       "statistics by gradient (Eq. 14)", "bnta", _adapt(statistics="gradient")
     ),
-    _row("losses summed", "bnta", _adapt(reduction="sum")),
+    _row("matching loss summed over pairs", "bnta", _adapt(reduction="sum")),
     _row("both images are anchors", "bnta", _adapt(symmetric=True)),
     _row(
       "position of paired parts alone",

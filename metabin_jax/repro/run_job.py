@@ -208,8 +208,13 @@ def _score_otherwise(
 ) -> dict[str, Any]:
   """Scores of the trained network under changes of the section `eval`."""
   changed = scoring.override_eval(config, changes)
+  adapted: scoring.AdaptedFolds = {}
   scores = scoring.score(
-    changed, outcome.network, outcome.state.variables, targets
+    changed,
+    outcome.network,
+    outcome.state.variables,
+    targets,
+    adapted=adapted,
   )
   means = average(scores, own)
   said = settings.describe(settings.from_config(changed.eval))
@@ -217,6 +222,7 @@ def _score_otherwise(
   return {
     "changes": dict(changes),
     "evaluation": said,
+    **({"adapted": adapted} if adapted else {}),
     "step": outcome.step,
     "scores": scores,
     "average": means,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from metabin_jax.data import pixels
 from metabin_jax.errors import UserError
@@ -30,9 +31,12 @@ def adapt(
   embed the gallery and the queries by the adapted one.
 
   Args:
-    model: any network: BNTA's, MetaBIN's, ... It stays as it is.
-    gallery_images: at least two images, as `model` takes them. Their order
-      means nothing, nor does a path or an array that is there twice.
+    model: of a checkpoint, any network: BNTA's, MetaBIN's, ... It stays as it
+      is. One that is adapted already is refused: each place begins from the
+      weights of the training.
+    gallery_images: at least two different images, as `model` takes them.
+      Their order means nothing, nor does a path, an array or a picture that is
+      there twice.
     order: of the channels of arrays, as for `model`.
     **choices: keys of the configuration's section `eval.bnta`, e.g.
       groups=("bn", "in", "rho"), lr=0.001; others are as the run has them. A
@@ -43,11 +47,22 @@ def adapt(
     under "adapted" by what and on how many images.
 
   Raises:
-    UserError: for fewer than two images, images that cannot be read, or a
-      choice that does not exist or does not fit.
+    UserError: for fewer than two images, images that cannot be read, a choice
+      that does not exist or does not fit, or another model.
 
   Source: BNTA (AAAI 2022), Algorithm 1.
   """
+  if not isinstance(model, Extractor):
+    raise UserError(
+      f"the model is of type {type(model).__name__}; give adapt an Extractor, "
+      "e.g. Extractor.from_checkpoint(WORKDIR), and then the images."
+    )
+  if "adapted" in model.card:
+    before = model.card["adapted"]["by"]
+    raise UserError(
+      f"the model is adapted already ({before}); adapt the Extractor of the "
+      "checkpoint, with the images of both places if need be."
+    )
   run = model.run
   if run.config.model.heads == "none":
     choices = {"losses": ("match",), **choices}
@@ -68,7 +83,13 @@ def adapt(
     },
   )
   rules, plan = adaptation.from_config(config.eval.bnta)
-  images = _name(pixels.split_batch(gallery_images))
+  given = pixels.split_batch(gallery_images)
+  images = _name(given, model.height, model.width)
+  if len(images) < 2 <= len(given):
+    raise UserError(
+      f"{len(given)} images to adapt to were given, and all are the same; BNTA "
+      "compares pairs of images: give it at least 2 different ones."
+    )
 
   def load(names: Sequence[str]) -> np.ndarray:
     return np.stack(
@@ -89,9 +110,7 @@ def adapt(
   )
   record = {
     "by": settings.describe_bnta(config.eval.bnta),
-    "images": adapted.images,
-    "pairs": adapted.pairs,
-    "steps": len(adapted.losses),
+    **adapted.counts(),
   }
   weights = digest.digest_leaves(leaves.unnest(adapted.variables), None)
   card = {
@@ -102,7 +121,7 @@ def adapt(
   return model.with_run(run._replace(variables=adapted.variables, card=card))
 
 
-def _name(images: Sequence[Any]) -> dict[str, Any]:
+def _name(images: Sequence[Any], height: int, width: int) -> dict[str, Any]:
   """Images by a name that hangs on nothing but themselves."""
   named = {}
   for image in images:
@@ -110,6 +129,8 @@ def _name(images: Sequence[Any]) -> dict[str, Any]:
       named[os.fspath(image)] = image
     else:
       content = np.asarray(image)
+      if isinstance(image, Image.Image):  # numbers of colours are no colours
+        content = pixels.to_pixels(image, height, width)
       text = f"{content.shape} {content.dtype} ".encode() + content.tobytes()
       named[f"sha256:{hashlib.sha256(text).hexdigest()}"] = image
   return named

@@ -65,6 +65,14 @@ class Adapted(NamedTuple):
   pairs: int
   losses: list[dict[str, float]]
 
+  def counts(self) -> dict[str, int]:
+    """How many images, pairs and steps, as JSON data."""
+    return {
+      "images": self.images,
+      "pairs": self.pairs,
+      "steps": len(self.losses),
+    }
+
 
 def adapt(
   network: ReIDNetwork,
@@ -100,9 +108,13 @@ def adapt(
   """
   paths = choose_images(paths, plan)
   if len(paths) < 2:
+    there = "is 1 image" if paths else "are 0 images"
+    mend = "give it at least 2"
+    if plan.images == 1:
+      mend = "set eval.bnta.images to at least 2, or to 0 for all"
     raise UserError(
-      f"there is {len(paths)} image to adapt to, and BNTA compares pairs of "
-      "images; give it at least 2, or turn adaptation off."
+      f"there {there} to adapt to, and BNTA compares pairs of images; {mend}, "
+      "or turn adaptation off."
     )
   if network.heads == "none":
     network = network.clone(heads="stripes")

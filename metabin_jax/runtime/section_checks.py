@@ -218,6 +218,20 @@ def check_adaptation(config: Any) -> None:
       "part heads (model.heads is 'none'): adapt it by the loss 'match' alone "
       "(--bnta losses=match), or train with --config.model.heads=bnta."
     )
+  _check_trained_heads(config)
+
+
+def _check_trained_heads(config):
+  trained = {
+    name for phase in ("base", "mtrain", "mtest") for name in config.loss[phase]
+  }
+  untrained = [n for n in config.eval.bnta.losses if n not in trained]
+  if config.model.heads == "bnta" and untrained:
+    raise UserError(
+      f"eval.bnta.losses has {untrained[0]!r}, and this network's head for it "
+      "was not trained: no loss of its training has it. Adapt by another one "
+      "(--bnta losses=...), or train with it in loss.base."
+    )
 
 
 def check_mar(config: Any) -> None:

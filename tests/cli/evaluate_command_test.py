@@ -151,9 +151,9 @@ def test_flags_change_the_evaluation(runs, capsys, tmp_path, monkeypatch):
   seen = []
   score = scoring.score
 
-  def watched(config, *args):
+  def watched(config, *args, **options):
     seen.append(config.eval)
-    return score(config, *args)
+    return score(config, *args, **options)
 
   monkeypatch.setattr(scoring, "score", watched)
   flags = (
@@ -190,7 +190,11 @@ def test_adapting_to_each_gallery(runs, capsys, tmp_path):
     "(mean+var+scale+bias) by match, adam 0.5, 1 x 128 pairs at most, seed 0"
   )
   assert plain(out) == [f"evaluation: {want}"]
-  assert json.loads(file.read_text())["evaluation"] == {"bn": want}
+  assert "\nbn adapted to test: images 10, pairs 5, steps 1\n" in out
+  written = json.loads(file.read_text())
+  assert written["evaluation"] == {"bn": want}
+  counts = {"images": 10, "pairs": 5, "steps": 1}
+  assert written["adapted"] == {"bn": {"test": {"test": counts}}}
   after = tiny_run.leaves(pathlib.Path(runs[1]))
   for name, value in before.items():
     np.testing.assert_array_equal(value, after[name])
@@ -202,6 +206,7 @@ def test_adapting_to_each_gallery(runs, capsys, tmp_path):
   ("flags", "message"),
   [
     (("--adapt=bnta",), "part heads"),
+    (("--bnta=losses=match",), "nothing is adapted, as eval.adapt is 'none'"),
     (("--adapt=tent",), "'tent'"),
     (("--adapt=bnta", "--bnta=loss=match"), "sets no key of eval.bnta"),
     (("--adapt=bnta", "--bnta=lr=high"), "another type than the default"),

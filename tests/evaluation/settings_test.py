@@ -26,6 +26,7 @@ def test_bnta_is_described_as_it_is_configured():
   config = default_config.get_config()
   config.eval.adapt = "bnta"
   config.model.heads = "bnta"
+  config.loss.base = ("ce", "position", "match")
   head = "cosine, AP interpolation-free, BNTA on "
   said = settings.describe(settings.from_config(resolve.resolve(config).eval))
   assert said == (
@@ -49,8 +50,8 @@ def test_bnta_is_described_as_it_is_configured():
     config.eval.bnta[key] = value
   said = settings.describe(settings.from_config(resolve.resolve(config).eval))
   assert said == (
-    f"{head}50 images of queries and gallery moved in+rho by match, sgd 0.25, "
-    "3 x 7 pairs at most, seed 4, symmetric=True, momentum=0.5"
+    f"{head}at most 50 images of queries and gallery moved in+rho by match, "
+    "sgd 0.25, 3 x 7 pairs at most, seed 4, symmetric=True, momentum=0.5"
   )
 
 

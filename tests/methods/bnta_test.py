@@ -17,6 +17,7 @@ from metabin_jax import models
 from metabin_jax.methods import bnta
 from metabin_jax.methods.bnta import Rules
 from metabin_jax.models import layers, registry
+from metabin_jax.models.part_heads import Parts
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "bnta.npz")
 # Rows of Tables 4 and 5, and what ours adds.
@@ -148,6 +149,130 @@ def test_only_chosen_arrays_of_batch_norms_move(network, variables, arrays):
   assert {path[-1] for path in found} == {path[-1] for path in allowed}
 
 
+@pytest.mark.parametrize(
+  ("backbone", "norm"),
+  [
+    ("osnet", "osnet_ain"),
+    ("resnet18", "bin_shared"),
+    ("resnet18", "switchable"),
+    ("resnet18", "snr"),
+    ("mobilenetv2", "bin"),
+  ],
+)
+def test_groups_of_other_networks(backbone, norm):
+  """Kernels and their biases are "conv", affine maps those of their norm."""
+  network = models.create(
+    backbone,
+    norm=norm,
+    num_classes=3,
+    width=0.25 if backbone == "osnet" else 0.125,
+    heads="bnta",
+  )
+  shapes = jax.eval_shape(
+    lambda: network.init(
+      jax.random.key(0), np.zeros((2, 64, 32, 3), np.uint8), mode="hold"
+    )
+  )
+  flat = traverse_util.flatten_dict(shapes)
+  seen = set()
+  for path, leaf in flat.items():
+    if path[0] not in ("params", "balance"):
+      continue
+    beside = {p[-1] for p in flat if p[:-1] == path[:-1]}
+    name = path[-1]
+    if name in ("kernel", "projection") or (
+      name == "bias" and "kernel" in beside
+    ):
+      want = "conv"
+    elif name in ("bn_scale", "bn_bias", "scale", "bias"):
+      want = "bn"
+      assert leaf.ndim == 1
+    elif name in ("in_scale", "in_bias"):
+      want = "in"
+    elif name == "rho":
+      want = "rho"
+    else:
+      want = None
+      assert name.removesuffix("_bias").removesuffix("_kernel") in (
+        "classifier",
+        "position",
+        "identity",
+        # SNR's gates, and the weights of switchable norms.
+        "squeeze",
+        "excite",
+        "mean_weights",
+        "var_weights",
+      ), path
+    assert bnta.group_of(path, flat) == want, path
+    seen.add((name, want))
+  assert ("bias", "conv") in seen or backbone != "osnet"
+  assert ("bias", "bn") in seen or norm not in ("bin_shared", "switchable")
+
+
+def fabricated(seed=5, images=6, parts=4):
+  """What a network might say of the parts of some images."""
+  random = np.random.default_rng(seed)
+  return Parts(
+    random.normal(size=(images, parts, 3)),
+    random.normal(size=(images, parts, parts)),
+  )
+
+
+def losses_by_hand(parts, batch, rules):
+  """Eqs. 5, 8 and 10 and their switches, pair by pair."""
+  logits = np.asarray(parts.position)
+  counts = np.zeros(logits.shape[:2])
+  if rules.position_parts == "all":
+    counts[:] = 1
+  for pair, part in zip(batch.pairs, batch.parts, strict=True):
+    counts[pair, part] = 1
+  position = 0.0
+  for image, part in zip(*np.nonzero(counts), strict=True):
+    row = logits[image, part]
+    position += np.log(np.exp(row).sum()) - row[part]
+  position /= len(logits)
+  hinges = []
+  for (first, second), part in zip(batch.pairs, batch.parts, strict=True):
+    f = np.asarray(parts.features)[:, part]
+    for anchor, positive in ((first, second), (second, first)):
+      away = np.linalg.norm(f - f[anchor], axis=1)
+      others = np.delete(away, [anchor, positive])
+      hinges.append(max(0.0, rules.margin + away[positive] - others.min()))
+  hinges = hinges if rules.symmetric else hinges[::2]
+  match = np.sum(hinges) / (1 if rules.reduction == "sum" else len(hinges))
+  return position, match, position + rules.match_weight * match
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {},
+    {"match_weight": 2.5},
+    {"margin": 1.75},
+    {"reduction": "sum"},
+    {"symmetric": True},
+    {"position_parts": "paired"},
+  ],
+)
+def test_every_rule_reaches_the_losses(change, float64):
+  rules = Rules(**change)
+  pairs = bnta.PairBatch(None, np.array([[0, 3], [4, 1]]), np.array([2, 0]))
+  total, losses = bnta._losses(fabricated(), pairs, rules)
+  found = losses["position"], losses["match"], total
+  want = losses_by_hand(fabricated(), pairs, rules)
+  np.testing.assert_allclose(found, want, 1e-9)
+  usual = losses_by_hand(fabricated(), pairs, Rules())
+  assert (want != usual) == bool(change)
+
+
+def test_rho_stays_in_its_range(network, variables):
+  rules = Rules(groups=("rho",), lr=10.0)
+  state, _ = adapt(network, variables, rules, steps=1)
+  for rho in jax.tree.leaves(state.balance):
+    assert set(np.unique(rho)) <= {0.0, 0.5, 1.0}  # 0.5: without a gradient
+    assert np.any(rho != 0.5)
+
+
 def test_the_given_variables_stay(network, variables):
   before = jax.tree.map(np.array, variables)
   adapt(network, variables, Rules(groups=bnta.GROUPS))
@@ -194,9 +319,33 @@ def test_without_bn_it_runs_by_the_running_statistics(network, variables):
   np.testing.assert_allclose(losses["total"], want, rtol=1e-6)
 
 
+@functools.cache
+def total_in_mode(network, mode):
+  """Of the first batch, by the weights of `variables`."""
+
+  @jax.jit
+  def run(variables, images):
+    outputs = network.apply(
+      variables,
+      images,
+      mode=mode,
+      mutable=["batch_stats"] if mode == "update" else [],
+    )[0]
+    return bnta._losses(outputs.parts, batch(), Rules())[0]
+
+  return lambda variables: float(run(variables, batch().image))
+
+
 @pytest.mark.parametrize("statistics", bnta.STATISTICS)
 def test_running_forward_moves_the_same_arrays(network, variables, statistics):
   rules = Rules(forward="running", statistics=statistics)
+  _, first = adapt(network, variables, rules, steps=1)
+  by_running = total_in_mode(network, "eval")(variables)
+  by_batch = total_in_mode(network, "update")(variables)
+  np.testing.assert_allclose(first["total"], by_running, rtol=1e-5)
+  _, first = adapt(network, variables, Rules(), steps=1)
+  np.testing.assert_allclose(first["total"], by_batch, rtol=1e-5)
+  assert abs(by_batch - by_running) > 1e-3 * by_batch
   state, _ = adapt(network, variables, rules)
   found = moved(variables, state.variables)
   assert found <= expected_paths(variables, rules)

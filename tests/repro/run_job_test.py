@@ -141,9 +141,9 @@ def test_other_ways_to_score_come_later_and_leave_the_rest(
   make_folder(tmp_path, scorings={"way": {"adapt_bn": "gallery"}})
   score, configs = scoring.score, []
 
-  def count(config, *rest):
+  def count(config, *rest, **options):
     configs.append(config.eval.adapt_bn)
-    return score(config, *rest)
+    return score(config, *rest, **options)
 
   monkeypatch.setattr(run_job.scoring, "score", count)
   assert run(folder) == 0

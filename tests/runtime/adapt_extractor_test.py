@@ -33,10 +33,13 @@ class TinyNet(nn.Module):
     return nn.relu(registry.norm_at("bin", SITE, "bn")(x, mode))
 
 
-def make_extractor(heads):
+def make_extractor(heads, **changes):
   config = default_config.get_config()
   config.data.height_px, config.data.width_px = 32, 16
   config.model.heads = heads
+  if heads == "bnta":
+    config.loss.base = ("ce", "triplet", "position", "match")
+  config.update_from_flattened_dict(changes)
   network = models.ReIDNetwork(TinyNet(), num_classes=5, heads=heads)
   variables = models.init_variables(network, jax.random.key(0), 32, 16)
   variables = jax.device_get(variables)
@@ -103,6 +106,35 @@ def test_the_given_one_stays_and_the_card_tells(bnta, photos):
   assert adapted.card["model"]["sha256"] != CARD["model"]["sha256"]
   assert adapted.card["model"]["run"] == "tiny"
   assert (adapted.batch_size, adapted.flip) == (4, True)
+
+
+def test_an_adapted_one_is_refused(metabin, photos):
+  here = metabin_jax.adapt(metabin, photos)
+  with pytest.raises(UserError, match=r"is adapted already .BNTA on the gall"):
+    metabin_jax.adapt(here, photos)
+
+
+@pytest.mark.parametrize("model", ["runs/a", None])
+def test_what_is_no_extractor_is_refused(photos, model):
+  with pytest.raises(UserError, match=r"Extractor\.from_checkpoint.WORKDIR."):
+    metabin_jax.adapt(model, photos)
+
+
+def test_a_run_that_is_scored_by_adabn_can_be_adapted(photos):
+  model = make_extractor("none", **{"eval.adapt_bn": "gallery"})
+  assert metabin_jax.adapt(model, photos[:2]).card["adapted"]["pairs"] == 1
+
+
+def test_pictures_of_one_palette_index_are_told_apart(metabin):
+  pictures = []
+  for colour in ((255, 0, 0), (0, 255, 0)):
+    picture = Image.new("P", (20, 40))
+    picture.putpalette(list(colour))
+    pictures.append(picture)
+  adapted = metabin_jax.adapt(metabin, pictures)
+  assert adapted.card["adapted"]["images"] == 2
+  with pytest.raises(UserError, match=r"2 images .* and all are the same"):
+    metabin_jax.adapt(metabin, [pictures[0], pictures[0].copy()])
 
 
 def test_order_and_repetitions_mean_nothing(bnta, photos):

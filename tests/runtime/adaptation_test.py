@@ -90,6 +90,20 @@ def test_batches_see_each_pair_once_an_epoch():
   assert first.tolist() != second.tolist()
 
 
+def test_a_batch_has_the_chosen_pairs_and_their_parts():
+  pairs = adaptation.Pairs(
+    np.array([[0, 4], [1, 3], [2, 5]]), np.array([5, 1, 3]), np.zeros(3)
+  )
+  paths = names(6)
+  got = adaptation._make_batch(pairs, np.array([2, 0]), paths, load)
+  # Anchors, then positives.
+  np.testing.assert_array_equal(
+    got.image, load([paths[row] for row in (2, 0, 5, 4)])
+  )
+  assert got.pairs.tolist() == [[0, 2], [1, 3]]
+  assert got.parts.tolist() == [3, 5]
+
+
 def test_order_and_repetitions_of_files_change_nothing(network, variables):
   paths = names(11)
   once = adapt(network, variables, paths)
@@ -133,10 +147,15 @@ def test_odd_galleries_give_finite_networks(network, variables, paths):
   assert np.isfinite(outputs.embedding).all()
 
 
-@pytest.mark.parametrize("paths", [["a"], ["a", "a"]])
+@pytest.mark.parametrize("paths", [[], ["a"], ["a", "a"]])
 def test_one_image_is_refused(network, variables, paths):
   with pytest.raises(UserError, match="give it at least 2"):
     adapt(network, variables, paths)
+
+
+def test_drawing_one_image_is_refused(network, variables):
+  with pytest.raises(UserError, match=r"eval\.bnta\.images to at least 2"):
+    adapt(network, variables, names(4), plan=Plan(images=1))
 
 
 def test_a_loss_that_is_not_finite_names_its_step(network, variables):

@@ -162,8 +162,14 @@ def test_each_fold_is_adapted_to_apart(workdir, method, which, monkeypatch):
 
   monkeypatch.setattr(extract, "make_embedder", watched)
   args = (loaded.network, loaded.variables, [DataSet("x", folds=folds)])
-  scores = scoring.score(config, *args)["x"]
+  adapted = {}
+  scores = scoring.score(config, *args, adapted=adapted)["x"]
   assert scores["folds"] == 2
+  assert bool(adapted) == (method == "bnta")
+  if adapted:
+    assert adapted["x"]["half"]["images"] == len(
+      adabn.choose_paths(folds[1], which)
+    )
   for name, value in want[0].items():
     both = [value, want[1][name]]
     if name.startswith("num_"):
