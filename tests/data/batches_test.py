@@ -198,5 +198,5 @@ def test_views_are_cameras_of_a_domain():
 
 
 def test_too_few_unlabelled():
-  with pytest.raises(UserError, match="use mar.batch_size=10 or less"):
+  with pytest.raises(UserError, match=r"use mar.batch_size=10 or less"):
     make(num_mtrain=None, unlabelled=site(), unlabelled_size=11)

@@ -184,7 +184,10 @@ def test_unlabelled_are_counted():
     ([site("s")], "2 data sets are named 's'"),
     ([site(), site()], "2 data sets are named 'x'"),
     ([DataSet("x")], "'x' of data.unlabelled has no training image"),
-    ([site(camid=-1)], "2 images of 'x' have no camera number, .* view_weight"),
+    (
+      [site(camid=-1)],
+      "2 images of 'x' have no camera number, .*view_weight=0",
+    ),
     (
       [DataSet("x", (rec("x/1", path="/none/s/1_1"),))],
       "shares 1 image files with the sources, such as /none/s/1_1",
