@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from metabin_jax.ops import distances, soft_multilabels
 
@@ -72,7 +71,7 @@ def mine(
     raise ValueError(f"features are {features.shape}: there is no pair.")
   features, multilabels = jax.lax.stop_gradient((features, multilabels))
   # Row by row: (0, 1), (0, 2), ..., which is also the order of ties.
-  rows, columns = (jnp.asarray(v) for v in _pairs(size))
+  rows, columns = jnp.triu_indices(size, 1)
   distance = distances.pairwise_squared_euclidean(features, features)
   agreement = soft_multilabels.pairwise_agreement(multilabels, multilabels)
   distance, agreement = distance[rows, columns], agreement[rows, columns]
@@ -106,11 +105,6 @@ def discriminative(features: jax.Array, mined: Mined) -> jax.Array:
   positive = _mean(alike, mined.positive, 1.0)
   negative = _mean(alike, ~mined.positive, 0.5)
   return jnp.log(positive + negative) - jnp.log(positive)
-
-
-def _pairs(size):
-  rows, columns = np.triu_indices(size, 1)
-  return rows.astype(np.int32), columns.astype(np.int32)
 
 
 def _mean(values, mask, otherwise):

@@ -95,10 +95,10 @@ def _train(config, sources, unlabelled, workdir, stop, say) -> Outcome:
     sources,
   )
   if further:
-    description |= {
-      "unlabelled": run_folder.describe_sources(unlabelled),
-      "unlabelled_sha256": experiment.fingerprint(further),
-    }
+    description["sources"] += run_folder.describe_sources(
+      unlabelled, labels=False
+    )
+    description["unlabelled_sha256"] = experiment.fingerprint(further)
   distributed.check_equal(
     {
       "their versions": description["versions"],

@@ -85,7 +85,10 @@ def finished(place):
 
 def test_a_run_logs_and_remembers(place, finished):
   run = json.loads((finished / "run.json").read_text())
-  assert run["unlabelled"][0]["images"] == 18
+  assert [
+    (source["name"], source["images"], source.get("labels"))
+    for source in run["sources"]
+  ] == [("train", 36, None), ("site", 18, "not used")]
   assert run["unlabelled_sha256"] != run["data_sha256"]
   assert run["pretrained"]["taken"]["classifier"] == 1
   lines = [
