@@ -38,7 +38,8 @@ def get_config() -> config_dict.ConfigDict:
   """The defaults: MetaBIN on MobileNetV2 x1.4, as published."""
   config = config_dict.ConfigDict()
   # "metabin": base step and meta step. "joint": base step alone. "mldg": the
-  # meta step moves every parameter, rho included; any norm arm.
+  # meta step moves every parameter, rho included; any norm arm. "mar": a site
+  # without labels, by soft multilabels (CVPR 2019); section `mar`.
   config.method = "metabin"
   # "released" or "paper": fills in the keys that are None below.
   config.preset = "released"
@@ -62,6 +63,10 @@ def get_config() -> config_dict.ConfigDict:
   config.model.heads = "none"
   # Horizontal parts of a body.
   config.model.parts = 6
+  # "batch_norm" between pooling and embedding, or "none" (MAR).
+  config.model.neck = "batch_norm"
+  # Whether the backbone ends in a ReLU; MAR's ResNet does not.
+  config.model.last_relu = True
   # "float32" or "bfloat16": computation; parameters, moments and losses are
   # float32 in both.
   config.model.dtype = "float32"
@@ -73,6 +78,8 @@ def get_config() -> config_dict.ConfigDict:
   # published code), "hf:OWNER/NAME", or the workdir of a run. The paper starts
   # from ImageNet (Sec. 4.1). "" for none.
   config.model.pretrained = ""
+  # Take the classifier too, from a run that was trained on the same persons.
+  config.model.pretrained_classifier = False
   # Python files, or importable modules, that register further norm arms and
   # backbones (WORKSPACE.md, "How to add"); files from the working directory.
   config.model.plugins = ()
@@ -81,6 +88,9 @@ def get_config() -> config_dict.ConfigDict:
   # READER:PATH[?key=value]; readers: manifest, folder, market, synthetic, tfds,
   # and the names of the public data sets (`metabin datasets`).
   config.data.sources = ()
+  # method "mar": data sets whose train images are learned from without their
+  # labels; cameras are needed, persons are looked at for the log alone.
+  config.data.unlabelled = ()
   # Data sets with query and gallery, evaluated after training.
   config.data.targets = ()
   config.data.height_px = 256
@@ -92,7 +102,7 @@ def get_config() -> config_dict.ConfigDict:
   # "identity": persons drawn from all domains together (released code);
   # "balanced": the same number of persons from each domain (paper, Sec. 4.1);
   # "shuffle": single images of all domains, each once an epoch (method "joint"
-  # without losses on pairs; `instances` is not used).
+  # without losses on pairs, "mar"; `instances` is not used).
   config.data.sampler = config_dict.placeholder(str)
   # "array": Pillow and threads; "tf": tf.data (needs the extra `data`).
   config.data.loader = "array"
@@ -154,6 +164,8 @@ def get_config() -> config_dict.ConfigDict:
   config.optim.nesterov = False
   # On every parameter but rho.
   config.optim.weight_decay = 5e-4
+  # Weight decay on the affine parameters of norm layers too.
+  config.optim.decay_norms = True
   config.optim.warmup_epochs = 10.0
   # Learning rate at iteration 0, as a fraction of `lr`.
   config.optim.warmup_factor = config_dict.placeholder(float)
@@ -197,6 +209,34 @@ def get_config() -> config_dict.ConfigDict:
   # meta-train pass moves the running statistics. What then has no loss with
   # "ce", namely classifier and neck, only decays.
   config.meta.base_step = True
+
+  # method "mar" (methods/mar.py); defaults are those of its code.
+  config.mar = config_dict.ConfigDict()
+  # Images without labels in a batch; those with labels: `data.batch_size`.
+  config.mar.batch_size = 184
+  # p: share of the pairs of a batch that is mined.
+  config.mar.ratio = 0.005
+  # lambda_1 of L_CML, lambda_2 of L_AL + beta L_RJ, and beta.
+  config.mar.view_weight = 2e-4
+  config.mar.source_weight = 50.0
+  config.mar.joint_weight = 0.2
+  # Factor of the cosines of features and agents.
+  config.mar.scale = 30.0
+  # Of L_RJ.
+  config.mar.margin = 1.0
+  # Share of a batch in the centres of the views; None: images of both halves
+  # over 10,000.
+  config.mar.center_momentum = config_dict.placeholder(float)
+  # Share of the old multilabel of an image, when it is seen again.
+  config.mar.label_momentum = 0.9
+  # Share of a batch in the threshold of mining.
+  config.mar.threshold_momentum = 0.1
+  # Epochs before pairs are mined and multilabels remembered.
+  config.mar.first_mining_epochs = 1.0
+  # L_RJ: "code" (a mean; labelled images are repelled too), "paper" (a sum).
+  config.mar.joint_form = "code"
+  # L_CML over the views: "mean" (the code) or "sum" (the paper).
+  config.mar.view_reduction = "mean"
 
   config.train = config_dict.ConfigDict()
   config.train.seed = 2020

@@ -14,18 +14,19 @@ from metabin_jax import default_config
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.average_precision import AP_CONVENTIONS
 from metabin_jax.methods import bnta, objectives, optim
-from metabin_jax.models import registry
-from metabin_jax.ops import part_losses
+from metabin_jax.models import registry, reid
+from metabin_jax.ops import cross_view, joint_embedding, part_losses
 from metabin_jax.runtime import parallel, plugins, section_checks
 
 # Methods that split the domains into meta-train and meta-test.
 META_METHODS = ("metabin", "mldg")
 _CHOICES = {
-  "method": ("metabin", "joint", "mldg"),
+  "method": ("metabin", "joint", "mldg", "mar"),
   "preset": tuple(default_config.PRESETS),
   "model.last_stride": (1, 2),
   # "stripes" has no weights to train, and is for adaptation.
   "model.heads": ("none", "bnta"),
+  "model.neck": reid.NECKS,
   "model.dtype": ("float32", "bfloat16"),
   "data.sampler": ("identity", "balanced", "shuffle"),
   "data.loader": ("array", "tf"),
@@ -35,6 +36,8 @@ _CHOICES = {
   "optim.optimizer": optim.OPTIMIZERS,
   "optim.schedule": optim.SCHEDULES,
   "meta.second_order_by": ("reverse", "forward"),
+  "mar.joint_form": joint_embedding.FORMS,
+  "mar.view_reduction": cross_view.REDUCTIONS,
   "parallel.runner": parallel.RUNNERS,
   "parallel.batch_moments": parallel.MOMENTS,
   "eval.metric": ("cosine", "euclidean"),
@@ -62,6 +65,9 @@ _POSITIVE = (
   "meta.num_mtrain",
   "meta.first_base_updates",
   "meta.beta_period_epochs",
+  "mar.batch_size",
+  "mar.scale",
+  "mar.margin",
   "train.epochs",
   "train.log_every_steps",
   "train.keep_checkpoints",
@@ -85,6 +91,11 @@ _NOT_NEGATIVE = (
   "optim.warmup_factor",
   "optim.decay",
   "meta.beta_low",
+  "mar.ratio",
+  "mar.view_weight",
+  "mar.source_weight",
+  "mar.joint_weight",
+  "mar.first_mining_epochs",
   "train.seed",
   "train.steps_per_epoch",
   "train.steps",
@@ -97,9 +108,15 @@ _NOT_NEGATIVE = (
   "eval.query_expansion",
   "parallel.devices",
 )
-_SHARES = ("loss.smoothing", "optim.momentum")  # in [0, 1)
+# In [0, 1).
+_SHARES = (
+  "loss.smoothing",
+  "optim.momentum",
+  "mar.label_momentum",
+  "mar.threshold_momentum",
+)
 # Keys that stay None, and those that the preset fills in.
-_OPTIONAL = ("meta.beta_fixed",)
+_OPTIONAL = ("meta.beta_fixed", "mar.center_momentum")
 _MOST_SEED = 2**31 - 1
 
 
@@ -140,6 +157,7 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.FrozenConfigDict:
   section_checks.check_snr(config)
   section_checks.check_parts(config)
   section_checks.check_adaptation(config)
+  section_checks.check_mar(config)
   section_checks.check_parallel(config.parallel)
   _check_rho(config)
   return config_dict.FrozenConfigDict(config)
@@ -243,7 +261,7 @@ def _check_tuples(config):
         f"{', '.join(objectives.NAMES)}. On the command line quote the tuple: "
         f"\"--config.loss.{phase}=('ce','triplet')\"."
       )
-  for key in ("sources", "targets"):
+  for key in ("sources", "unlabelled", "targets"):
     if not all(isinstance(spec, str) for spec in config.data[key]):
       raise UserError(
         f"data.{key} is {config.data[key]}; write descriptions: "

@@ -35,10 +35,12 @@ def check_recipe(config: Any) -> None:
     )
   if config.data.sampler != "shuffle":
     return
+  if config.method == "mar":
+    return
   if config.method != "joint":
     raise UserError(
-      "data.sampler 'shuffle' is for method 'joint'; use 'identity' or "
-      f"'balanced' for method {config.method!r}."
+      "data.sampler 'shuffle' is for methods 'joint' and 'mar'; use 'identity' "
+      f"or 'balanced' for method {config.method!r}."
     )
   pairs = [name for name in config.loss.base if name in _ON_PAIRS]
   if pairs:
@@ -229,6 +231,43 @@ def _check_trained_heads(config):
       f"eval.bnta.losses has {untrained[0]!r}, and this network's head for it "
       "was not trained: no loss of its training has it. Adapt by another one "
       "(--bnta losses=...), or train with it in loss.base."
+    )
+
+
+def check_mar(config: Any) -> None:
+  """Checks what belongs to method "mar", and that no other has it.
+
+  Args:
+    config: a configuration without blanks, each value one that exists.
+
+  Raises:
+    UserError: names the key, its value and what is allowed.
+  """
+  section = config.mar
+  if section.ratio > 1:
+    raise UserError(
+      f"mar.ratio is {section.ratio}; it is a share of pairs, from 0 to 1."
+    )
+  momentum = section.center_momentum
+  if momentum is not None and not 0 <= momentum <= 1:
+    raise UserError(
+      f"mar.center_momentum is {momentum}; it is a share, from 0 to 1, or None."
+    )
+  if section.batch_size < 2:
+    raise UserError(
+      f"mar.batch_size is {section.batch_size}; mining needs at least 2 images."
+    )
+  if config.method != "mar":
+    if config.data.unlabelled:
+      raise UserError(
+        "data.unlabelled is for method 'mar', and method is "
+        f"{config.method!r}; empty it, or change the method."
+      )
+    return
+  if config.model.neck != "none":
+    raise UserError(
+      f"model.neck is {config.model.neck!r}, and method 'mar' compares what "
+      "the network pools; set it to 'none'."
     )
 
 

@@ -225,7 +225,7 @@ def test_unknown_stored_keys_are_refused():
     ),
     (
       {"data__sampler": "shuffle", "loss__base": ("ce",)},
-      "data.sampler 'shuffle' is for method 'joint'; .* method 'metabin'",
+      "data.sampler 'shuffle' is for methods 'joint' and 'mar'; .* 'metabin'",
     ),
     (
       {"data__sampler": "shuffle", "method": "joint"},
