@@ -38,7 +38,7 @@ _FREE = (
   "data.cache_dir",
   "train.log_every_steps",
 )
-_SPECS = ("data.sources", "data.targets")
+_SPECS = ("data.sources", "data.unlabelled", "data.targets")
 
 
 class JobFolder:
@@ -148,7 +148,8 @@ def changes_numbers(overrides: Mapping[str, Any]) -> bool:
 
 def is_partial(config: config_dict.FrozenConfigDict) -> bool:
   """Whether a run may take public data sets with files missing."""
-  specs = (*config.data.sources, *config.data.targets)
+  data = config.data
+  specs = (*data.sources, *data.unlabelled, *data.targets)
   options = [readers.parse_spec(spec).options for spec in specs]
   return any(chosen.get(reading.PARTIAL) == "allow" for chosen in options)
 

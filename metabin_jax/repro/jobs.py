@@ -125,7 +125,7 @@ def list_jobs(
 
   Returns:
     The jobs, all of the first seed first: so a stopped call leaves whole
-    tables of fewer seeds.
+    tables of fewer seeds. A run that another starts from stands before it.
 
   Raises:
     UserError: as `list_cells`.
@@ -134,10 +134,11 @@ def list_jobs(
     cell for study in studies for cell in list_cells(study, choice, catalogue)
   ]
   ordered = [
-    cell.jobs[number]
+    job
     for number in range(len(choice.seeds))
     for cell in cells
     if cell.jobs
+    for job in _with_starts(cell.jobs[number])
   ]
   return list({job.name: job for job in ordered}.values())
 
@@ -259,6 +260,8 @@ class _Names:
     if setting not in self._arms:
       known: dict[str, str] = {}
       for arm in self._catalogue.arms.values():
+        if arm.start:
+          continue  # what it starts from makes it another run
         text = json.dumps(self.overrides(arm, setting, {}))
         known.setdefault(text, arm.name)
       self._arms[setting] = known
@@ -270,11 +273,22 @@ class _Names:
     at_both_scales = arm.quick.keys() & arm.full.keys()
     return {*_WHAT_AN_ARM_IS, *arm.changes, *at_both_scales}
 
-  def make(self, arm: str, changes: Mapping[str, Any], setting: str, seed: int):
-    """The job of a row."""
-    overrides = self.overrides(self._catalogue.arms[arm], setting, changes)
-    name = self.arm(arm, setting, overrides)
-    return Job(self._scale, setting, name, seed, overrides)
+  def make(
+    self,
+    arm: str,
+    changes: Mapping[str, Any],
+    common: Mapping[str, Any],
+    setting: str,
+    seed: int,
+  ) -> Job:
+    """The job of a row; `common` is changed in the run it starts from too."""
+    found = self._catalogue.arms[arm]
+    overrides = self.overrides(found, setting, {**changes, **common})
+    if not found.start:
+      name = self.arm(arm, setting, overrides)
+      return Job(self._scale, setting, name, seed, overrides)
+    start = self.make(found.start, {}, common, setting, seed)
+    return Job(self._scale, setting, arm, seed, overrides, start)
 
   def _base(self, setting: str) -> dict[str, Any]:
     if setting not in self._bases:
@@ -299,10 +313,15 @@ def _jobs(
         f"(arm {entry.arm}) is; choose rows without it by --arms, or add an "
         "arm of your own by --add-arm."
       )
-  changes = {**entry.changes, **choice.overrides}
   return tuple(
-    named.make(entry.arm, changes, setting, seed) for seed in choice.seeds
+    named.make(entry.arm, entry.changes, choice.overrides, setting, seed)
+    for seed in choice.seeds
   )
+
+
+def _with_starts(job: Job) -> list[Job]:
+  """The job, behind those that it starts from."""
+  return [*(_with_starts(job.start) if job.start else ()), job]
 
 
 def _plain(data: Any) -> Any:

@@ -66,7 +66,7 @@ def make_tasks(
   tasks = []
   for job in jobs:
     base = catalogue.base(job.scale, job.setting)
-    for key in ("sources", "targets"):
+    for key in ("sources", "unlabelled", "targets"):
       base.data[key] = tuple(complete(base.data[key]))
     try:
       task = Task(job, make_config(job, base), scorings.get(job.name, {}))
@@ -96,13 +96,17 @@ def open_data(
   for _, config, _ in tasks:
     try:
       targets = (*config.data.targets, *more_targets)
-      for spec in (*config.data.sources, *targets):
+      further = config.data.unlabelled
+      for spec in (*config.data.sources, *further, *targets):
         if spec not in opened:
           opened[spec] = readers.open_dataset(spec)
       sources = [opened[spec] for spec in config.data.sources]
+      unlabelled = [opened[spec] for spec in further]
       checks.check_sources(sources, meta=config.method in resolve.META_METHODS)
+      if config.method == "mar":
+        checks.check_unlabelled(sources, unlabelled)
       checks.check_targets(
-        sources,
+        [*sources, *unlabelled],
         [opened[spec] for spec in targets],
         cross_camera=config.eval.cross_camera,
       )

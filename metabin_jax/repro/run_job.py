@@ -29,7 +29,7 @@ from metabin_jax.repro.job_folder import (
   lacks,
   missing_targets,
 )
-from metabin_jax.repro.types import Scoring
+from metabin_jax.repro.types import Scoring, load_job
 from metabin_jax.runtime import (
   checkpoint,
   compilation_cache,
@@ -92,19 +92,25 @@ def run(folder: JobFolder) -> int:
   config = resolve.resolve(resolve.from_dict(task["config"]))
   sources = [readers.open_dataset(spec) for spec in config.data.sources]
   checks.check_sources(sources, meta=config.method in resolve.META_METHODS)
+  unlabelled = [readers.open_dataset(spec) for spec in config.data.unlabelled]
+  if config.method == "mar":
+    checks.check_unlabelled(sources, unlabelled)
   specs = [*config.data.targets, *task["more_targets"]]
   targets = [readers.open_dataset(spec) for spec in specs]
-  checks.check_targets(sources, targets, cross_camera=config.eval.cross_camera)
+  checks.check_targets(
+    [*sources, *unlabelled], targets, cross_camera=config.eval.cross_camera
+  )
   compilation_cache.enable()
   costs = Costs(folder.costs)
   with costs.phase("train"):
     outcome = loop.train(
       # A stopped session has left a checkpoint out of turn, which must not
       # push out one that is to be scored.
-      _keep_more(config, costs.earlier_sessions),
+      _keep_more(_start_from(config, folder, task), costs.earlier_sessions),
       sources,
       folder.run,
       say=_say,
+      unlabelled=unlabelled,
     )
   if outcome.stopped_by is not None:
     _say(f"stopped after iteration {outcome.step} of {outcome.total_steps}")
@@ -146,6 +152,27 @@ def run(folder: JobFolder) -> int:
     }
   )
   return 0
+
+
+def _start_from(
+  config: config_dict.FrozenConfigDict,
+  folder: JobFolder,
+  task: Mapping[str, Any],
+) -> config_dict.FrozenConfigDict:
+  """The configuration, with the run that the job starts from."""
+  start = load_job(task["job"]).start
+  if start is None:
+    return config
+  # Jobs of a scale and setting lie side by side.
+  begun = JobFolder(folder.path.parent / start.name)
+  if begun.load_result() is None:
+    raise UserError(
+      f"the job starts from {begun.path}, which is not finished; `metabin "
+      "repro` runs that one first."
+    )
+  data = resolve.to_dict(config)
+  data["model"]["pretrained"] = str(begun.run.absolute())
+  return resolve.resolve(resolve.from_dict(data))
 
 
 def average(

@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
     finished: jobs with a result that holds.
     failed: jobs that have left error.txt, or died.
     stale: finished jobs whose configuration has changed since.
-    held: jobs that another process works on.
+    held: jobs that another process works on, or that wait for another job.
     stopped_by: number of the signal that has ended the pass, or None.
   """
 
@@ -93,13 +93,13 @@ def run(
   outcome = Outcome([], [], [], [], None)
   for task in tasks:  # a damaged result is better said before hours of work
     job_folder.find(out, task.job).load_result()
-  waiting = _waiting(tasks, out, more_targets, outcome, say)
+  queue = _Queue(_waiting(tasks, out, more_targets, outcome, say))
   running: list[_Process] = []
   with _Signals() as signals:
     try:
       while True:
         while len(running) < processes and not signals.count:
-          process = next(waiting, None)
+          process = queue.take()
           if process is None:
             break
           process.start()
@@ -116,6 +116,9 @@ def run(
     finally:
       for process in running:
         process.stop(1)
+  if not signals.count:
+    for process in queue.put_off:
+      process.give_up(outcome, say)
   _report_failed(outcome, say)
   return outcome._replace(stopped_by=signals.number)
 
@@ -126,15 +129,48 @@ def share(tasks: Sequence[Task], part: tuple[int, int]) -> list[Task]:
   return list(tasks[index::count])
 
 
+class _Queue:
+  """Jobs in their order, but for those whose start is not finished yet."""
+
+  def __init__(self, waiting: Iterator[_Process]):
+    self._waiting = waiting
+    self.put_off: list[_Process] = []
+
+  def take(self) -> _Process | None:
+    """The next job that can run now, if any."""
+    for process in self.put_off:
+      if process.is_ready():
+        self.put_off.remove(process)
+        return process
+    for process in self._waiting:
+      if process.is_ready():
+        return process
+      self.put_off.append(process)
+    return None
+
+
 class _Process:
   """A job and the process that runs it."""
 
-  def __init__(self, label: str, folder: JobFolder):
+  def __init__(self, label: str, folder: JobFolder, start: JobFolder | None):
     self._label = label
     self._folder = folder
+    self._first = start
     self._start = 0.0
     self._stops = 0
     self._process: subprocess.Popen[bytes] | None = None
+
+  def is_ready(self) -> bool:
+    """Whether the run that it starts from is there."""
+    return self._first is None or self._first.load_result() is not None
+
+  def give_up(self, outcome: Outcome, say: Callable[[str], None]) -> None:
+    """Files the job as one that waits for another, and says so."""
+    outcome.held.append(self._folder)
+    say(
+      f"{self._label}: not run, as it starts from "
+      f"{self._first.path if self._first else ''}, which is not finished"
+    )
 
   def start(self) -> None:
     """Starts the process, with its output at the end of log.txt."""
@@ -252,7 +288,8 @@ def _waiting(
         folder.save_job(
           job, resolve.to_dict(config), specs, ways | dict(scorings)
         )
-    yield _Process(label, folder)
+    start = job_folder.find(out, job.start) if job.start else None
+    yield _Process(label, folder, start)
 
 
 def _describe(result: Mapping[str, Any]) -> str:

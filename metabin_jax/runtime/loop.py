@@ -117,6 +117,11 @@ def _train(config, sources, unlabelled, workdir, stop, say) -> Outcome:
     run_folder.check_same_run(written, description, workdir)
   # A run that goes on has its weights, and may have lost the file.
   initialize = None
+  if config.model.pretrained_classifier and not config.model.pretrained:
+    raise UserError(
+      "model.pretrained_classifier is True, and model.pretrained names no run "
+      "to take it from; name one, or set the former to False."
+    )
   if config.model.pretrained and not store.steps():
     initialize = _initializer(config, description, say)
   parts = experiment.create_experiment(config, records, initialize, further)
