@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_run
 
+from metabin_jax.cli.main import main
 from metabin_jax.models import registry
 
 BACKBONE = """
@@ -122,6 +123,15 @@ def test_the_agents_are_the_classifier_of_the_first_run(place, tmp_path):
     assert tiny_run.train(tmp_path / f"{taken}", *words) == 0
     after = tiny_run.leaves(tmp_path / f"{taken}")["params/classifier"]
     assert np.array_equal(before, after) == taken
+
+
+def test_its_multilabels_are_drawn(finished, tmp_path, capsys):
+  words = ("figures", "multilabels", str(finished), f"--out={tmp_path}")
+  assert main([*words]) == 0
+  lines = (tmp_path / "multilabels.csv").read_text().splitlines()
+  assert lines[0] == "run,step,view,from,to,share,normal"
+  assert len(lines) == 1 + 3 * 40
+  assert (tmp_path / "multilabels.png").is_file()
 
 
 def test_a_run_that_was_cut_ends_the_same(place, finished, tmp_path):

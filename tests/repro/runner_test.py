@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import signal
@@ -41,6 +42,42 @@ def starts(folder) -> int:
 
 def paths(listed):
   return [folder.path for folder in listed]
+
+
+def with_start(seeds=(2020,)):
+  """The tasks of the study, each rho run behind a bn run that it needs."""
+  tasks = tiny_study.make_tasks(seeds)
+  starts = {t.job.seed: t.job for t in tasks if t.job.arm == "bn"}
+  return [
+    task._replace(
+      job=dataclasses.replace(task.job, start=starts[task.job.seed])
+    )
+    if task.job.arm == "rho"
+    else task
+    for task in tasks
+  ]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_run_waits_for_the_one_that_it_starts_from(
+  tmp_path, said, processes, order
+):
+  tasks = with_start((2020, 2021))[::order]
+  outcome = run(tasks, tmp_path, said, processes=processes)
+  assert outcome.status == 0
+  assert len(outcome.finished) == 4
+  done = [line.split("] ")[1].split(" (")[0] for line in said]
+  for seed in (2020, 2021):
+    assert done.index(f"bn seed {seed}") < done.index(f"rho seed {seed}")
+
+
+def test_a_run_whose_start_is_missing_is_left(tmp_path, said):
+  tasks = [task for task in with_start() if task.job.arm == "rho"]
+  outcome = run(tasks, tmp_path, said)
+  assert paths(outcome.held) == paths(folders(tasks, tmp_path))
+  assert "not run, as it starts from" in said[-1]
+  assert starts(folders(tasks, tmp_path)[0]) == 0
 
 
 def test_runs_all_then_nothing(tmp_path, said):

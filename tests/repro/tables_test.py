@@ -57,6 +57,10 @@ def test_every_published_table_and_sweep_has_a_study():
     "bnta_fig4",
     "bnta_steps",
     "bnta_beyond",
+    "mar",
+    "mar_ratio",
+    "mar_beta",
+    "mar_needs",
   ]
   assert all(name == study.name for name, study in STUDIES.items())
 
