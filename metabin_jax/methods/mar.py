@@ -36,12 +36,15 @@ from metabin_jax.ops import (
   soft_multilabels,
 )
 
+# Rows of the memory: a multiple of this, which most numbers of devices divide.
+_ROWS = 64
+
 
 class Memory(struct.PyTreeNode):
   """What a run remembers of the site."""
 
-  multilabels: jax.Array  # float32 [N, K], a row for each image
-  seen: jax.Array  # bool [N], which rows have been written
+  multilabels: jax.Array  # float32 [R, K], a row for each image, then zeros
+  seen: jax.Array  # bool [R], which rows have been written
   threshold: jax.Array  # scalar T, the agreement of positive pairs
   centers: cross_view.Centers  # [K] each
 
@@ -80,7 +83,7 @@ class Rules(NamedTuple):
 def create_memory(
   num_images: int, threshold: Any, centers: cross_view.Centers
 ) -> Memory:
-  """A memory without any multilabel.
+  """A memory without any multilabel; R is N, rounded up to a multiple of 64.
 
   Args:
     num_images: N, images of the site.
@@ -89,9 +92,10 @@ def create_memory(
   """
   centers = cross_view.Centers(*(jnp.asarray(value) for value in centers))
   num_agents = centers.mean.shape[0]
+  rows = -(-num_images // _ROWS) * _ROWS
   return Memory(
-    multilabels=jnp.zeros((num_images, num_agents), centers.mean.dtype),
-    seen=jnp.zeros(num_images, bool),
+    multilabels=jnp.zeros((rows, num_agents), centers.mean.dtype),
+    seen=jnp.zeros(rows, bool),
     threshold=jnp.asarray(threshold, centers.mean.dtype),
     centers=centers,
   )

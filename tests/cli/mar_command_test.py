@@ -102,7 +102,8 @@ def test_a_run_logs_and_remembers(place, finished):
   # Half an epoch of four iterations before anything is mined.
   assert lines[0]["loss/mdl"] == 0 < lines[-1]["loss/mdl"]
   state = tiny_run.leaves(finished)
-  assert state["memory/multilabels"].shape == (18, 12)
+  assert state["memory/multilabels"].shape == (64, 12)
+  assert not state["memory/seen"][18:].any()
   seen = state["memory/seen"]
   np.testing.assert_allclose(
     state["memory/multilabels"].sum(1), seen.astype(float), atol=1e-5

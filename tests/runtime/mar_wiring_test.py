@@ -66,7 +66,7 @@ def test_defaults_are_those_of_the_code(monkeypatch):
   assert seen["num_views"] == 4
   assert seen["first_mining_step"] == 8
   memory = parts.state.memory
-  assert memory.multilabels.shape == (20, 5)
+  assert memory.multilabels.shape == (64, 5)
   assert not np.any(jax.device_get(memory.seen))
 
 
