@@ -26,6 +26,9 @@ _QUICK = {
   "mar.batch_size": 48,
   # Of 1,128 pairs, where the published 16,836 give 84.
   "mar.ratio": 0.02,
+  # The published rate; its drops, at 5/8 and 7/8, are the common schedule's.
+  "optim.lr": 2e-4,
+  "optim.warmup_epochs": 0.0,
 }
 _NOTE = (
   "The recipe of the pre-training is not published: quick scale, the common "
@@ -63,6 +66,8 @@ MAR_ARMS: tuple[Arm, ...] = (
       "optim.milestones_epochs": (12.0, 17.0),
       "train.epochs": 20.0,
     },
+    note="Quick scale: published rate and weights, the common schedule, p for "
+    "its smaller batch.",
     start="mar_start",
   ),
 )
