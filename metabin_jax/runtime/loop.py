@@ -204,7 +204,7 @@ def _run(
     if found is None:
       _save(store, start, state, description)
     return Outcome(start, total, vote.signal_number, parts.network, state)
-  if found is None and parts.plan.unlabelled is not None:
+  if found is None and config.data.unlabelled:
     say("looking at every image without a label once")
     state = state.replace(memory=_remember(config, parts, state, pixels))
   watch = _Watch()
