@@ -197,10 +197,9 @@ def test_rows_scored_otherwise_share_their_run(tmp_path):
 def test_partial_data_cannot_be_compared():
   for word, partial in (("allow", True), ("no", False)):
     specs = ("viper:/a", f"grid:/a?partial={word}")
-    for key in ("sources", "targets"):
-      config = config_dict.create(
-        data={"sources": ("viper:/a",), "targets": ("viper:/a",)}
-      )
+    keys = ("sources", "unlabelled", "targets")
+    for key in keys:
+      config = config_dict.create(data=dict.fromkeys(keys, ("viper:/a",)))
       config.data[key] = specs
       found = job_folder.is_partial(config_dict.FrozenConfigDict(config))
       assert found == partial

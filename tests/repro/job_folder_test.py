@@ -115,6 +115,7 @@ def test_jobs_lie_apart_and_come_back(tmp_path):
       "arm": "rho",
       "seed": 2020,
       "overrides": {"optim.lr": 0.5},
+      "start": None,
     },
     "config": config,
     "more_targets": ["a:b"],
