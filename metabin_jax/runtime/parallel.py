@@ -216,10 +216,12 @@ class Runner:
 
   def _run_whole(self, programs, step, state, *batches):
     if not programs:
+      layout = self._layout(state)
+      same = all(leaf is self._whole for leaf in jax.tree.leaves(layout))
       programs["only"] = jax.jit(
         step,
         donate_argnums=0,
-        out_shardings=(self._layout(state), self._whole),
+        out_shardings=self._whole if same else (layout, self._whole),
       )
     return programs["only"](state, *batches)
 

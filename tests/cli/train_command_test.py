@@ -162,7 +162,7 @@ def test_the_tf_loader_trains_the_same(tmp_path, no_scores):
 def test_beta_can_be_fixed_by_a_flag(tmp_path, monkeypatch):
   configs = []
 
-  def stop(config, records, initialize):
+  def stop(config, *unused):
     configs.append(config)
     raise KeyboardInterrupt
 
