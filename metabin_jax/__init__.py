@@ -7,7 +7,10 @@ from typing import Any
 
 __version__ = "0.1.0"
 # Late: `import metabin_jax` alone should not load JAX.
-_LATE = {"Extractor": "metabin_jax.runtime.extractor"}
+_LATE = {
+  "Extractor": "metabin_jax.runtime.extractor",
+  "adapt": "metabin_jax.runtime.adapt_extractor",
+}
 
 
 def __getattr__(name: str) -> Any:

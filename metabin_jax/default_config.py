@@ -38,7 +38,8 @@ def get_config() -> config_dict.ConfigDict:
   """The defaults: MetaBIN on MobileNetV2 x1.4, as published."""
   config = config_dict.ConfigDict()
   # "metabin": base step and meta step. "joint": base step alone. "mldg": the
-  # meta step moves every parameter, rho included; any norm arm.
+  # meta step moves every parameter, rho included; any norm arm. "mar": a site
+  # without labels, by soft multilabels (CVPR 2019); section `mar`.
   config.method = "metabin"
   # "released" or "paper": fills in the keys that are None below.
   config.preset = "released"
@@ -57,6 +58,15 @@ def get_config() -> config_dict.ConfigDict:
   # "dualnorm_metabin" (MetaBIN's flag), "snr", and for OSNet "osnet_ibn",
   # "osnet_ain".
   config.model.norm = "bin"
+  # "bnta": heads for the parts of a body, which the losses "position" and
+  # "match" train and `eval.adapt` uses (BNTA, AAAI 2022). "none".
+  config.model.heads = "none"
+  # Horizontal parts of a body.
+  config.model.parts = 6
+  # "batch_norm" between pooling and embedding, or "none" (MAR).
+  config.model.neck = "batch_norm"
+  # Whether the backbone ends in a ReLU; MAR's ResNet does not.
+  config.model.last_relu = True
   # "float32" or "bfloat16": computation; parameters, moments and losses are
   # float32 in both.
   config.model.dtype = "float32"
@@ -68,6 +78,8 @@ def get_config() -> config_dict.ConfigDict:
   # published code), "hf:OWNER/NAME", or the workdir of a run. The paper starts
   # from ImageNet (Sec. 4.1). "" for none.
   config.model.pretrained = ""
+  # Take the classifier too, from a run that was trained on the same persons.
+  config.model.pretrained_classifier = False
   # Python files, or importable modules, that register further norm arms and
   # backbones (WORKSPACE.md, "How to add"); files from the working directory.
   config.model.plugins = ()
@@ -76,6 +88,9 @@ def get_config() -> config_dict.ConfigDict:
   # READER:PATH[?key=value]; readers: manifest, folder, market, synthetic, tfds,
   # and the names of the public data sets (`metabin datasets`).
   config.data.sources = ()
+  # method "mar": data sets whose train images are learned from without their
+  # labels; cameras are needed, persons are looked at for the log alone.
+  config.data.unlabelled = ()
   # Data sets with query and gallery, evaluated after training.
   config.data.targets = ()
   config.data.height_px = 256
@@ -87,7 +102,7 @@ def get_config() -> config_dict.ConfigDict:
   # "identity": persons drawn from all domains together (released code);
   # "balanced": the same number of persons from each domain (paper, Sec. 4.1);
   # "shuffle": single images of all domains, each once an epoch (method "joint"
-  # without losses on pairs; `instances` is not used).
+  # without losses on pairs, "mar"; `instances` is not used).
   config.data.sampler = config_dict.placeholder(str)
   # "array": Pillow and threads; "tf": tf.data (needs the extra `data`).
   config.data.loader = "array"
@@ -109,13 +124,23 @@ def get_config() -> config_dict.ConfigDict:
 
   config.loss = config_dict.ConfigDict()
   # Sums of "ce", "triplet", "shuffle", "scatter" (Eqs. 2 to 8); for norm
-  # "snr" also "snr", in the base loss only.
+  # "snr" also "snr", in the base loss only; for heads "bnta" also "position"
+  # and "match".
   config.loss.base = ("ce", "triplet")
   config.loss.mtrain = ("shuffle", "triplet", "scatter")
   config.loss.mtest = ("triplet",)
   # Factors of the losses (studied in the supplement).
   config.loss.weights = config_dict.ConfigDict(
-    {"ce": 1.0, "triplet": 1.0, "shuffle": 1.0, "scatter": 1.0, "snr": 1.0}
+    {
+      "ce": 1.0,
+      "triplet": 1.0,
+      "shuffle": 1.0,
+      "scatter": 1.0,
+      "snr": 1.0,
+      # BNTA, Eq. 9.
+      "position": 0.1,
+      "match": 0.1,
+    }
   )
   config.loss.margin = 0.3
   config.loss.smoothing = 0.1
@@ -123,9 +148,12 @@ def get_config() -> config_dict.ConfigDict:
   config.loss.smoothing_spread = config_dict.placeholder(str)
   # Centroid of L2-normalized features rather than of raw ones.
   config.loss.scatter_normalize = config_dict.placeholder(bool)
+  # "position" and "match" over the parts of an image: "sum", as the equations
+  # stand, or "mean".
+  config.loss.part_reduction = "sum"
 
   config.optim = config_dict.ConfigDict()
-  # "sgd"; "amsgrad": betas 0.9 and 0.999, as PyTorch writes it (no momentum).
+  # "sgd"; "adam", "amsgrad": betas 0.9 and 0.999, as PyTorch writes them.
   config.optim.optimizer = "sgd"
   config.optim.lr = 0.01
   # Factors of the learning rate: of biases, and of the classifier.
@@ -136,6 +164,8 @@ def get_config() -> config_dict.ConfigDict:
   config.optim.nesterov = False
   # On every parameter but rho.
   config.optim.weight_decay = 5e-4
+  # Weight decay on the affine parameters of norm layers too.
+  config.optim.decay_norms = True
   config.optim.warmup_epochs = 10.0
   # Learning rate at iteration 0, as a fraction of `lr`.
   config.optim.warmup_factor = config_dict.placeholder(float)
@@ -180,6 +210,34 @@ def get_config() -> config_dict.ConfigDict:
   # "ce", namely classifier and neck, only decays.
   config.meta.base_step = True
 
+  # method "mar" (methods/mar.py); defaults are those of its code.
+  config.mar = config_dict.ConfigDict()
+  # Images without labels in a batch; those with labels: `data.batch_size`.
+  config.mar.batch_size = 184
+  # p: share of the pairs of a batch that is mined.
+  config.mar.ratio = 0.005
+  # lambda_1 of L_CML, lambda_2 of L_AL + beta L_RJ, and beta.
+  config.mar.view_weight = 2e-4
+  config.mar.source_weight = 50.0
+  config.mar.joint_weight = 0.2
+  # Factor of the cosines of features and agents.
+  config.mar.scale = 30.0
+  # Of L_RJ.
+  config.mar.margin = 1.0
+  # Share of a batch in the centres of the views; None: images of both halves
+  # over 10,000.
+  config.mar.center_momentum = config_dict.placeholder(float)
+  # Share of the old multilabel of an image, when it is seen again.
+  config.mar.label_momentum = 0.9
+  # Share of a batch in the threshold of mining.
+  config.mar.threshold_momentum = 0.1
+  # Epochs before pairs are mined and multilabels remembered.
+  config.mar.first_mining_epochs = 1.0
+  # L_RJ: "code" (a mean; labelled images are repelled too), "paper" (a sum).
+  config.mar.joint_form = "code"
+  # L_CML over the views: "mean" (the code) or "sum" (the paper).
+  config.mar.view_reduction = "mean"
+
   config.train = config_dict.ConfigDict()
   config.train.seed = 2020
   config.train.epochs = 100.0
@@ -222,6 +280,46 @@ def get_config() -> config_dict.ConfigDict:
   # Batch norm statistics of the target in place of the sources', for each fold:
   # "none", "gallery" (its gallery images) or "all" (its queries too).
   config.eval.adapt_bn = "none"
+  # "bnta": before a fold is scored, a few steps on pairs of its images, without
+  # labels, move parts of the network (AAAI 2022); "none".
+  config.eval.adapt = "none"
+  config.eval.bnta = config_dict.ConfigDict()
+  # Whose images: "gallery" (as published), or "all" (queries too).
+  config.eval.bnta.images_of = "gallery"
+  # How many of them, drawn at random; 0 for all.
+  config.eval.bnta.images = 0
+  # Most pairs, pairs of a step, and how often each pair is seen.
+  config.eval.bnta.pairs = 128
+  config.eval.bnta.batch_pairs = 32
+  config.eval.bnta.epochs = 1
+  # Of the drawing of images and the order of pairs.
+  config.eval.bnta.seed = 0
+  # What moves (Table 4): "bn", "in" (affine maps), "conv", "rho".
+  config.eval.bnta.groups = ("bn",)
+  # Of "bn" (Table 5): "mean", "var", "scale", "bias".
+  config.eval.bnta.bn_arrays = ("mean", "var", "scale", "bias")
+  # "position", "match" (Table 3); a network without part heads: ("match",).
+  config.eval.bnta.losses = ("position", "match")
+  config.eval.bnta.match_weight = 1.0
+  config.eval.bnta.margin = 0.3
+  # Over the pairs of a step: "mean", or "sum" as the equation stands.
+  config.eval.bnta.reduction = "mean"
+  # Both images of a pair are anchors, in place of the first alone.
+  config.eval.bnta.symmetric = False
+  # "position": of "all" parts of all images, or of the "paired" ones.
+  config.eval.bnta.position_parts = "all"
+  # Running statistics move to the batch's as in training ("average"), or down
+  # the slope of the loss ("gradient", Eq. 14 as it stands).
+  config.eval.bnta.statistics = "average"
+  # Normalize by the "batch" or by the "running" statistics while adapting.
+  config.eval.bnta.forward = "batch"
+  # Share of a batch in the running statistics.
+  config.eval.bnta.momentum = 0.1
+  # Whether the statistics of the neck move too.
+  config.eval.bnta.neck = True
+  # "adam" or "sgd" (no momentum), and its step size.
+  config.eval.bnta.optimizer = "adam"
+  config.eval.bnta.lr = 5e-4
   # k-reciprocal re-ranking (Zhong et al., CVPR 2017; not in the paper).
   config.eval.rerank = False
   config.eval.rerank_k1 = 20

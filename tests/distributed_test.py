@@ -167,13 +167,19 @@ def test_two_processes_are_one(whole, pair):
   assert scores[0] == scores[1]
 
 
+def line_of_a_library(line: str) -> bool:
+  """The libraries cannot be told to be quiet: of a slow compilation, too."""
+  words = ("[Gloo]", "slow_operation_alarm", "[Compiling module")
+  return any(word in line for word in words)
+
+
 @pytest.mark.slow
 def test_one_of_them_speaks_and_writes(pair):
   workdir, (first, second) = pair
   assert "done: 2 iterations" in first
   assert "rank-1" in first
-  # The library between the processes cannot be told to be quiet.
-  assert not [line for line in second.splitlines() if "[Gloo]" not in line]
+  ours = [line for line in second.splitlines() if line.strip(" *")]
+  assert not [line for line in ours if not line_of_a_library(line)]
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   assert [json.loads(line)["step"] for line in lines] == [1, 2]
 

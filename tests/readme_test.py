@@ -6,7 +6,6 @@ import pathlib
 import re
 import shlex
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,11 +98,7 @@ def home(tmp_path, monkeypatch):
   monkeypatch.setenv(
     "JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "xla-tests")
   )
-  # Compiling is most of the time here, and the numbers do not matter.
-  before = jax.config.read("jax_disable_most_optimizations")
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield tmp_path
-  jax.config.update("jax_disable_most_optimizations", before)
+  return tmp_path
 
 
 def words_of(command: list[str]) -> list[str]:

@@ -38,6 +38,10 @@ if (folder.parents[3] / "sleep").exists():
 shares = {"rank-1": job["seed"] % 100 / 100, "mAP": 0.5}
 final = {"step": 6, "average": shares, "scores": {"x": shares}}
 result = task | {"final": final, "best_on_target": final}
+result["scorings"] = {
+  name: {"changes": changes, "evaluation": "otherwise", **final}
+  for name, changes in task["scorings"].items()
+}
 result |= json.loads(sys.argv[2])
 (folder / "result.json").write_text(json.dumps(result))
 """

@@ -85,6 +85,7 @@ def run(argv: Sequence[str]) -> int:
   trained: dict[str, list[dict[str, Any]]] = {}
   steps: dict[str, int] = {}
   warned: dict[str, list[str]] = {}
+  adapted: dict[str, scoring.AdaptedFolds] = {}
   for name, folder in zip(names, folders, strict=True):
     loaded = scoring.load_run(folder, args.step, warn=note)
     config = scoring.override_eval(loaded.config, changes)
@@ -95,14 +96,13 @@ def run(argv: Sequence[str]) -> int:
     )
     for target in opened:
       provenance.reject_other_data(used.setdefault(target.name, target), target)
-    by_run.append(
-      {
-        target: Row(target, name, summary)
-        for target, summary in scoring.score(
-          config, loaded.network, loaded.variables, opened
-        ).items()
-      }
+    folds: scoring.AdaptedFolds = {}
+    scores = scoring.score(
+      config, loaded.network, loaded.variables, opened, adapted=folds
     )
+    by_run.append({t: Row(t, name, summary) for t, summary in scores.items()})
+    if folds:
+      adapted[name] = folds
     done[name] = settings.describe(settings.from_config(config.eval))
     if args.protocol:
       done[name] = f"protocol {args.protocol}, {done[name]}"
@@ -121,6 +121,7 @@ def run(argv: Sequence[str]) -> int:
     trained,
     steps,
     [f"{', '.join(of)}: {warning}" for warning, of in warned.items()],
+    adapted,
   )
   print(*provenance.lines(context), sep="\n", flush=True)
   if args.json:

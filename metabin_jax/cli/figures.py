@@ -17,6 +17,7 @@ KINDS = {
   "rho-gradients": "which way each meta-train loss pulls rho",
   "losses": "loss curves",
   "tsne": "query and gallery embeddings of the targets in the plane",
+  "multilabels": "method mar: how log soft multilabels are distributed",
   "bars": "rows of studies, from the JSON files of `metabin repro`",
   "all": "every figure that the runs allow",
 }

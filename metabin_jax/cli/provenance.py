@@ -22,6 +22,8 @@ class Context(NamedTuple):
     training: run -> `sources` of the run's description.
     steps: run -> step of its checkpoint.
     warnings: sentences that a reader of the scores must know.
+    adapted: run -> target -> fold -> on how many images, pairs and steps the
+      network was adapted before it was scored; runs that were not are absent.
   """
 
   targets: Sequence[DataSet]
@@ -29,6 +31,7 @@ class Context(NamedTuple):
   training: Mapping[str, Sequence[Mapping[str, Any]]]
   steps: Mapping[str, int]
   warnings: Sequence[str] = ()
+  adapted: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
 
 
 def lines(context: Context) -> list[str]:
@@ -46,8 +49,28 @@ def lines(context: Context) -> list[str]:
     *outputs.evaluation_lines(context.evaluation),
     *target_lines(context.targets),
     *dict.fromkeys(training),
+    *_adapted_lines(context.adapted),
     *(f"warning: {warning}" for warning in context.warnings),
   ]
+
+
+def _adapted_lines(adapted):
+  """One line a target: on how much each run was adapted."""
+  return [
+    f"{name} adapted to {target}: "
+    + ", ".join(
+      f"{what} {_range(fold[what] for fold in folds.values())}"
+      for what in ("images", "pairs", "steps")
+    )
+    for name, targets in adapted.items()
+    for target, folds in targets.items()
+  ]
+
+
+def _range(numbers: Iterable[int]) -> str:
+  """ "5", or "5 to 7" for numbers of several folds."""
+  found = sorted({*numbers})
+  return " to ".join(str(n) for n in dict.fromkeys((found[0], found[-1])))
 
 
 def to_json(context: Context) -> dict[str, Any]:
@@ -60,6 +83,7 @@ def to_json(context: Context) -> dict[str, Any]:
     },
     "steps": dict(context.steps),
     "warnings": list(context.warnings),
+    **({"adapted": dict(context.adapted)} if context.adapted else {}),
   }
 
 

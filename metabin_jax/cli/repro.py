@@ -81,6 +81,7 @@ def run(argv: Sequence[str]) -> int:
     jobs.list_jobs(studies, choice, catalogue),
     catalogue,
     lambda specs: data_options.apply(specs, **say_of_data),
+    jobs.list_scorings(studies, choice, catalogue),
   )
   mine = tasks if args.part is None else runner.share(tasks, args.part)
   if args.list:
@@ -116,7 +117,7 @@ def _write_tables(
   from metabin_jax.evaluation.table import save_json
   from metabin_jax.repro import collect, jobs, render
 
-  configs = {job.name: config for job, config in tasks}
+  configs = {task.job.name: task.config for task in tasks}
   folder = args.out / args.scale
   written = []
   for study in studies:

@@ -76,7 +76,9 @@ def open_targets(
   for target in targets:
     for source in loaded.sources:
       overlaps.reject_trained(source["public"], target)
-  sources, warnings = _open_sources(config.data.sources, open_dataset)
+  sources, warnings = _open_sources(
+    [*config.data.sources, *config.data.unlabelled], open_dataset
+  )
   for fold in checks.check_targets(
     sources, targets, cross_camera=config.eval.cross_camera
   ):

@@ -92,7 +92,7 @@ def _train(
     if distributed.is_writer():
       _say(line)
 
-  for key in ("sources", "targets"):
+  for key in ("sources", "unlabelled", "targets"):
     specs = getattr(config.data, key)
     if all(isinstance(spec, str) for spec in specs):  # else resolve refuses
       config.data[key] = data_options.apply(specs, **allowed)
@@ -100,9 +100,15 @@ def _train(
   sources = [readers.open_dataset(spec) for spec in config.data.sources]
   meta = config.method in resolve.META_METHODS
   report = checks.check_sources(sources, meta=meta)
+  unlabelled = [readers.open_dataset(s) for s in config.data.unlabelled]
+  further = None
+  if config.method == "mar":
+    further = checks.check_unlabelled(
+      sources, unlabelled, cameras=config.mar.view_weight > 0
+    )
   targets = [readers.open_dataset(spec) for spec in config.data.targets]
   folds = checks.check_targets(
-    sources, targets, cross_camera=config.eval.cross_camera
+    [*sources, *unlabelled], targets, cross_camera=config.eval.cross_camera
   )
   distributed.check_equal(
     {
@@ -117,9 +123,16 @@ def _train(
     f"{report.num_images} images of {report.num_pids} persons in "
     f"{len(report.domains)} domains"
   )
+  if further is not None:
+    say(
+      f"{further.num_images} images without labels from {further.num_views} "
+      "camera views"
+    )
   for note in [*report.notes, *(note for fold in folds for note in fold.notes)]:
     say(note)
-  for line in provenance.source_lines(run_folder.describe_sources(sources)):
+  for line in provenance.source_lines(
+    run_folder.describe_sources([*sources, *unlabelled])
+  ):
     say(line)
   alone = meta and config.meta.num_mtrain == 1
   if alone and "shuffle" in config.loss.mtrain:
@@ -134,15 +147,20 @@ def _train(
       + (" or loss.mtrain." if config.meta.combined else ".")
     )
   compilation_cache.enable()
-  outcome = loop.train(config, sources, workdir, say=say)
+  outcome = loop.train(config, sources, workdir, say=say, unlabelled=unlabelled)
   if outcome.stopped_by is not None:
     say(
       f"stopped by signal {outcome.stopped_by} after iteration {outcome.step} "
       f"of {outcome.total_steps}, saved; the same command continues."
     )
     return 128 + outcome.stopped_by
+  adapted: scoring.AdaptedFolds = {}
   summaries = scoring.score(
-    config, outcome.network, outcome.state.variables, targets
+    config,
+    outcome.network,
+    outcome.state.variables,
+    targets,
+    adapted=adapted,
   )
   name = workdir.resolve().name
   rows = [Row(target, name, summary) for target, summary in summaries.items()]
@@ -151,8 +169,14 @@ def _train(
     context = provenance.Context(
       targets,
       {name: settings.describe(settings.from_config(config.eval))},
-      {name: run_folder.describe_sources(sources)},
+      {
+        name: [
+          *run_folder.describe_sources(sources),
+          *run_folder.describe_sources(unlabelled, labels=False),
+        ]
+      },
       {name: outcome.step},
+      adapted={name: adapted} if adapted else {},
     )
     print(*provenance.lines(context), sep="\n", flush=True)
     # Without targets there is nothing to write: earlier scores stay.

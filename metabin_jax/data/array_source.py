@@ -57,10 +57,11 @@ class ArraySource:
     if pixels is not None:
       pixels.check_size(plan.height, plan.width)
     self._plan = plan
+    self._paths = plan.paths
     self._workers = workers
     self._prefetch = prefetch
     self._pixels = pixels
-    shape = (len(plan.pool.paths), plan.height, plan.width, 3)
+    shape = (len(self._paths), plan.height, plan.width, 3)
     if cache_images is None:
       fits = int(np.prod(shape, dtype=np.int64)) <= cache_bytes
       cache_images = fits and pixels is None
@@ -123,7 +124,7 @@ class ArraySource:
   def _load(self, index: int) -> np.ndarray:
     if self._cache is not None and self._cached[index]:
       return self._cache[index]
-    path = self._plan.pool.paths[index]
+    path = self._paths[index]
     if self._pixels is not None:
       image = self._pixels.load(path)
     else:

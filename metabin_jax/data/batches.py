@@ -28,6 +28,22 @@ class Batch(NamedTuple):
   domain: np.ndarray
 
 
+class UnlabelledBatch(NamedTuple):
+  """Images whose persons are not known to the method.
+
+  Attributes:
+    image: uint8 [B, H, W, 3], RGB.
+    row: int32 [B], which of all these images, none twice.
+    view: int32 [B], camera view in [0, V).
+    pid: int32 [B], class index of the person, for what is logged alone.
+  """
+
+  image: np.ndarray
+  row: np.ndarray
+  view: np.ndarray
+  pid: np.ndarray
+
+
 class Iteration(NamedTuple):
   """What one training iteration consumes.
 
@@ -36,28 +52,46 @@ class Iteration(NamedTuple):
     base: one batch a base update: several in iteration 0, then one.
     mtrain: meta-train batch, or None for methods without a meta step.
     mtest: meta-test batch, or None likewise.
+    unlabelled: batch of the images without labels, or None without such.
   """
 
   step: int
   base: tuple[Batch, ...]
   mtrain: Batch | None
   mtest: Batch | None
+  unlabelled: UnlabelledBatch | None = None
 
 
 class Draw(NamedTuple):
   """One batch to read.
 
   Attributes:
-    stream: "base" or "meta".
+    stream: "base", "unlabelled" or "meta".
     number: which batch of its stream, from 0.
     rows: int64 [B] image indices; for "meta" meta-train rows come first.
-    num_mtrain: how many rows are meta-train, 0 for "base".
+    num_mtrain: how many rows are meta-train, 0 but for "meta".
   """
 
   stream: str
   number: int
   rows: np.ndarray
   num_mtrain: int
+
+
+class Unlabelled(NamedTuple):
+  """The images without labels, and their batches.
+
+  Attributes:
+    pool: the images.
+    view: int32 [N], camera view of each, by domain and camera number.
+    num_views: V.
+    batches: plan(step) -> rows of `pool`.
+  """
+
+  pool: Pool
+  view: np.ndarray
+  num_views: int
+  batches: sampling.BasePlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +129,8 @@ class BatchPlan:
     width: columns of the images, in pixels.
     part: consecutive rows of every batch (of meta-train and of meta-test each)
       that this process reads; the parts of all processes make up the batch.
+    unlabelled: further images, one batch an iteration; None without such. In
+      `draws` they are numbered after those of `pool`.
   """
 
   pool: Pool
@@ -106,6 +142,13 @@ class BatchPlan:
   height: int
   width: int
   part: Part = _WHOLE
+  unlabelled: Unlabelled | None = None
+
+  @property
+  def paths(self) -> tuple[str, ...]:
+    """The files that rows of draws point to."""
+    further = self.unlabelled.pool.paths if self.unlabelled else ()
+    return self.pool.paths + further
 
   def __post_init__(self):
     """Refuses sizes out of range."""
@@ -116,7 +159,7 @@ class BatchPlan:
       raise ValueError(f"{self.part} is no part.")
 
   def draws(self, step: int) -> tuple[Draw, ...]:
-    """Returns the batches of an iteration: base ones, then the meta one."""
+    """Returns the batches of an iteration: base, unlabelled, meta."""
     if step < 0:
       raise ValueError(f"step is {step}, want a number >= 0.")
     first = 0 if step == 0 else self.first_base_updates + step - 1
@@ -124,6 +167,9 @@ class BatchPlan:
     draws = [
       Draw("base", i, self.base(i), 0) for i in range(first, first + count)
     ]
+    if self.unlabelled is not None:
+      rows = self.unlabelled.batches(step) + len(self.pool.paths)
+      draws.append(Draw("unlabelled", step, rows, 0))
     if self.meta is not None:
       split = self.meta(step)
       rows = np.concatenate([split.mtrain, split.mtest])
@@ -171,9 +217,12 @@ class BatchPlan:
       images: for each draw the rows at its `positions`, uint8 [.., H, W, 3],
         after augmentation.
     """
-    base, mtrain, mtest = [], None, None
+    base, mtrain, mtest, unlabelled = [], None, None, None
     for draw, pixels in zip(draws, images, strict=True):
       rows = draw.rows[self.positions(draw)]
+      if draw.stream == "unlabelled":
+        unlabelled = self._label(pixels, rows - len(self.pool.paths))
+        continue
       batch = Batch(pixels, self.pool.pid[rows], self.pool.domain[rows])
       if draw.stream == "base":
         base.append(batch)
@@ -181,7 +230,17 @@ class BatchPlan:
         num_mtrain = draw.num_mtrain // self.part.count
         mtrain = Batch(*(values[:num_mtrain] for values in batch))
         mtest = Batch(*(values[num_mtrain:] for values in batch))
-    return Iteration(step, tuple(base), mtrain, mtest)
+    return Iteration(step, tuple(base), mtrain, mtest, unlabelled)
+
+  def _label(self, pixels, rows):
+    further = self.unlabelled
+    assert further is not None
+    return UnlabelledBatch(
+      pixels,
+      rows.astype(np.int32),
+      further.view[rows],
+      further.pool.pid[rows],
+    )
 
 
 def make_batch_plan(
@@ -198,6 +257,8 @@ def make_batch_plan(
   balanced: bool = False,
   shuffled: bool = False,
   part: Part | None = None,
+  unlabelled: Sequence[Record] = (),
+  unlabelled_size: int = 0,
 ) -> BatchPlan:
   """Makes the plan of a training run.
 
@@ -214,6 +275,8 @@ def make_batch_plan(
     balanced: equal shares of all domains in base batches too.
     shuffled: single images in base batches, in place of K of each person.
     part: which rows to read here; None for all.
+    unlabelled: further images, whose persons the method does not know.
+    unlabelled_size: images of a batch of these.
 
   Raises:
     UserError: if the sizes do not fit the images.
@@ -248,6 +311,45 @@ def make_batch_plan(
     height=height,
     width=width,
     part=part or _WHOLE,
+    unlabelled=(
+      make_unlabelled(unlabelled, batch_size=unlabelled_size, seed=seed)
+      if unlabelled
+      else None
+    ),
+  )
+
+
+def make_unlabelled(
+  records: Sequence[Record], *, batch_size: int, seed: int
+) -> Unlabelled:
+  """Makes the batches of images without labels: each once an epoch of theirs.
+
+  Args:
+    records: the images; those of one camera of a domain are one view, and so
+      are those of a domain without a camera number.
+    batch_size: images of a batch, at least 2.
+    seed: seed of the run.
+
+  Raises:
+    UserError: if they do not fill one batch.
+  """
+  pool = create_pool(records)
+  if len(pool.paths) < batch_size:
+    raise UserError(
+      f"a batch takes {batch_size} images without labels, and there are "
+      f"{len(pool.paths)}; use mar.batch_size={len(pool.paths)} or less, or "
+      "name more data in data.unlabelled."
+    )
+  cameras, view = np.unique(
+    np.stack([pool.domain, pool.camid]), axis=1, return_inverse=True
+  )
+  return Unlabelled(
+    pool,
+    view.astype(np.int32),
+    cameras.shape[1],
+    shuffling.make_plan(
+      pool, batch_size=batch_size, seed=seed, stream="sampling/unlabelled"
+    ),
   )
 
 

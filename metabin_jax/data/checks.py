@@ -109,6 +109,69 @@ def check_sources(
   return SourceReport(domains, len(records), num_pids, notes)
 
 
+@dataclasses.dataclass(frozen=True)
+class UnlabelledReport:
+  """What `check_unlabelled` found."""
+
+  num_images: int
+  num_views: int
+
+
+def check_unlabelled(
+  sources: Sequence[DataSet],
+  datasets: Sequence[DataSet],
+  *,
+  cameras: bool = True,
+) -> UnlabelledReport:
+  """Checks images that are to be learned from without labels.
+
+  Args:
+    sources: the labelled training data.
+    datasets: the others.
+    cameras: whether the method compares camera views.
+
+  Returns:
+    Counts.
+
+  Raises:
+    UserError: if there is none, one has the name of a source or is known to
+      show its persons, has no training image, or shares image files with a
+      source; with `cameras`, if a camera is not known.
+  """
+  if not datasets:
+    raise UserError(
+      "method 'mar' learns from images without labels, and data.unlabelled "
+      "names none; name at least one data set that has train images."
+    )
+  _reject_same_names([*sources, *datasets])
+  overlaps.reject_among_sources([*sources, *datasets])
+  files = _file_keys(r for source in sources for r in source.train)
+  for dataset in datasets:
+    if not dataset.train:
+      raise UserError(
+        f"{dataset.name!r} of data.unlabelled has no training image; mark "
+        "images as train, or remove it."
+      )
+    keys = _file_keys(dataset.train)
+    same = sorted(path for key, path in keys.items() if key in files)
+    if same:
+      raise UserError(
+        f"{dataset.name!r} of data.unlabelled shares {len(same)} image files "
+        f"with the sources, such as {', '.join(same[:_NUM_EXAMPLES])}; leave "
+        "them out of one of the two."
+      )
+    unknown = [r for r in dataset.train if r.camid == UNKNOWN_CAMERA]
+    if cameras and unknown:
+      raise UserError(
+        f"{len(unknown)} images of {dataset.name!r} have no camera number, "
+        f"first {unknown[0].path}, and L_CML compares camera views; add the "
+        "numbers, or switch that loss off by mar.view_weight=0."
+      )
+  records = [record for dataset in datasets for record in dataset.train]
+  views = {(record.domain, record.camid) for record in records}
+  return UnlabelledReport(len(records), len(views))
+
+
 def _reject_same_names(datasets: Sequence[DataSet]) -> None:
   counts = collections.Counter(dataset.name for dataset in datasets)
   for name, count in counts.items():

@@ -91,12 +91,13 @@ class TfSource:
       pixels.check_size(plan.height, plan.width)
     self._tf = import_tensorflow()
     self._plan = plan
+    self._paths = plan.paths
     self._pixels = pixels
     self._workers = workers or self._tf.data.AUTOTUNE
     sizes = {len(draw.rows) for draw in plan.draws(0)}
     if len(sizes) != 1:
       raise UserError(
-        f"base and meta batches have {sorted(sizes)} images; the tf.data "
+        f"the batches of an iteration have {sorted(sizes)} images; the tf.data "
         "loader needs them equal, else use the array source."
       )
     (self._batch_size,) = sizes
@@ -146,11 +147,11 @@ class TfSource:
   def _describe(self, draw: Draw) -> tuple[np.ndarray, ...]:
     """Returns what TensorFlow needs to know of each row of a batch."""
     positions = self._plan.positions(draw)
-    paths = [self._plan.pool.paths[index] for index in draw.rows[positions]]
+    paths = [self._paths[index] for index in draw.rows[positions]]
     return (
       np.array([os.fsencode(path) for path in paths], object),
       np.array([self._is_plain(path) for path in paths]),
-      np.full(len(paths), draw.stream == "meta"),
+      np.full(len(paths), draw.stream.encode(), object),
       np.full(len(paths), draw.number, np.int64),
       positions,
     )
@@ -167,7 +168,7 @@ class TfSource:
 
   def _dataset(self, generate: Callable[[], Iterator]) -> Any:
     tf = self._tf
-    types = (tf.string, tf.bool, tf.bool, tf.int64, tf.int64)
+    types = (tf.string, tf.bool, tf.string, tf.int64, tf.int64)
     dataset = tf.data.Dataset.from_generator(
       generate,
       output_signature=tuple(tf.TensorSpec([None], dtype) for dtype in types),
@@ -182,7 +183,7 @@ class TfSource:
     return dataset.prefetch(self._prefetch)
 
   def _load(
-    self, path: Any, plain: Any, meta: Any, number: Any, position: Any
+    self, path: Any, plain: Any, stream: Any, number: Any, position: Any
   ) -> Any:
     tf, height, width = self._tf, self._plan.height, self._plan.width
 
@@ -194,22 +195,22 @@ class TfSource:
       ),
     )
     image = tf.ensure_shape(image, [height, width, 3])
-    return image, meta, number, position
+    return image, stream, number, position
 
   def _augment(
-    self, pixels: Any, meta: Any, number: Any, positions: Any
+    self, pixels: Any, stream: Any, number: Any, positions: Any
   ) -> Any:
     plan = self._plan
     if plan.augmentation == augment.NO_AUGMENTATION:
       return pixels
 
     def change(
-      pixels: np.ndarray, meta: bool, number: int, positions: np.ndarray
+      pixels: np.ndarray, stream: bytes, number: int, positions: np.ndarray
     ) -> np.ndarray:
       params = augment.draw(
         plan.augmentation,
         plan.seed,
-        "meta" if meta else "base",
+        stream.decode(),
         int(number),
         self._batch_size,
       )
@@ -217,14 +218,14 @@ class TfSource:
 
     # The rows of a batch agree in stream and number.
     return self._tf.numpy_function(
-      change, [pixels, meta[0], number[0], positions], self._tf.uint8
+      change, [pixels, stream[0], number[0], positions], self._tf.uint8
     )
 
   def _explain(self, draw: Draw, error: Exception) -> UserError:
     """Finds the file behind an error, which TensorFlow does not name."""
     for index in draw.rows:
       try:
-        self._read(self._plan.pool.paths[index])
+        self._read(self._paths[index])
       except UserError as found:
         return found
     return UserError(

@@ -29,7 +29,13 @@ def epoch_length(pool: Pool, batch_size: int) -> int:
   return count // batch_size
 
 
-def make_plan(pool: Pool, *, batch_size: int, seed: int) -> BasePlan:
+def make_plan(
+  pool: Pool,
+  *,
+  batch_size: int,
+  seed: int,
+  stream: str = "sampling/shuffled",
+) -> BasePlan:
   """Makes the plan of base batches of single images, whoever they show.
 
   Each epoch is a fresh order of all images, cut into batches; the images that
@@ -39,6 +45,7 @@ def make_plan(pool: Pool, *, batch_size: int, seed: int) -> BasePlan:
     pool: the training images.
     batch_size: B, images a batch.
     seed: seed of the run.
+    stream: of random numbers; plans of several pools take one each.
 
   Returns:
     plan(draw) -> int64 [B] image indices; none twice within an epoch.
@@ -52,7 +59,7 @@ def make_plan(pool: Pool, *, batch_size: int, seed: int) -> BasePlan:
   draws = epoch_length(pool, batch_size)
 
   def make_block(block: int) -> np.ndarray:
-    random = seeding.generator(seed, "sampling/shuffled", block)
+    random = seeding.generator(seed, stream, block)
     order = random.permutation(len(pool.pid))[: draws * batch_size]
     order.flags.writeable = False  # handed out from a cache
     return order.reshape(draws, batch_size)

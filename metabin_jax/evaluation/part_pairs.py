@@ -13,6 +13,8 @@ import numpy as np
 
 # Images of a block of rows, whose distances to all others are in memory.
 _BLOCK = 256
+# Candidates whose differences are in memory.
+_CANDIDATES = 1024
 # The published limit on the number of pairs.
 MAX_PAIRS = 128
 
@@ -142,8 +144,8 @@ class _Search:
     for place, row in enumerate(rows):
       behind = np.searchsorted(columns, row, side="right")
       if behind < len(columns):
-        near = squared[:, place, behind:]
-        parts, later = np.nonzero(near <= near.min() + 2 * slack[place])
+        near = squared[:, place, behind:].T
+        later, parts = np.nonzero(near <= near.min() + 2 * slack[place])
         found.append(self._first(row, columns[behind + later], parts))
     return found
 
@@ -159,10 +161,20 @@ class _Search:
     return result
 
   def _first(self, row, candidates, parts):
-    """The nearest of some candidates, by differences."""
-    away = self._parts[parts, candidates] - self._parts[parts, row]
-    distances = np.sqrt(np.sum(np.square(away), axis=1))
-    best = np.lexsort((parts, candidates, distances))[0]
-    return _Pair(
-      float(distances[best]), int(row), int(candidates[best]), int(parts[best])
-    )
+    """The nearest of some candidates, in their order, by differences.
+
+    Of copies there may be as many as images: nothing comes before the first
+    distance of zero.
+    """
+    nearest, place = np.inf, 0
+    for start in range(0, len(parts), _CANDIDATES):
+      some = slice(start, start + _CANDIDATES)
+      away = self._parts[parts[some], candidates[some]]
+      away = away - self._parts[parts[some], row]
+      distances = np.sqrt(np.sum(np.square(away), axis=1))
+      best = int(np.argmin(distances))  # the first of equals
+      if distances[best] < nearest:
+        nearest, place = float(distances[best]), start + best
+      if nearest == 0:
+        break
+    return _Pair(nearest, int(row), int(candidates[place]), int(parts[place]))

@@ -8,11 +8,18 @@ from typing import Any
 import jax
 
 from metabin_jax.models import Outputs
-from metabin_jax.ops import collectives, losses, restitution_loss
+from metabin_jax.ops import (
+  collectives,
+  losses,
+  part_losses,
+  restitution_loss,
+)
 
 # (network outputs, batch) -> (total, {name: unweighted loss})
 Objective = Callable[[Outputs, Any], tuple[jax.Array, dict[str, jax.Array]]]
-NAMES = ("ce", "triplet", "shuffle", "scatter", "snr")
+NAMES = ("ce", "triplet", "shuffle", "scatter", "snr", "position", "match")
+# Those of the parts of a body: they need a network with heads "bnta".
+OF_PARTS = ("position", "match")
 
 
 def make_objective(
@@ -23,6 +30,7 @@ def make_objective(
   smoothing: float = losses.SMOOTHING,
   smoothing_spread: str = "others",
   scatter_normalize: bool = True,
+  part_reduction: str = "sum",
 ) -> Objective:
   """Binds a sum of losses.
 
@@ -33,6 +41,7 @@ def make_objective(
     smoothing: label smoothing of the cross entropy.
     smoothing_spread: "others" or "all", see `losses.cross_entropy`.
     scatter_normalize: see `losses.scatter`.
+    part_reduction: over the parts of an image, see `part_losses.position`.
 
   Returns:
     objective(outputs, batch) -> (total, parts). `batch` has `pid` [B] and
@@ -54,6 +63,15 @@ def make_objective(
         batch.pid,
         smoothing=smoothing,
         spread=smoothing_spread,
+      )
+    # These two are means over rows as well.
+    if name == "position":
+      return part_losses.position(
+        outputs.parts.position, reduction=part_reduction
+      )
+    if name == "match":
+      return part_losses.match_identity(
+        outputs.parts.identity, batch.pid, reduction=part_reduction
       )
     pooled, pid, domain = collectives.gather(
       (outputs.pooled, batch.pid, batch.domain)

@@ -13,12 +13,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from metabin_jax.methods import amsgrad
+from metabin_jax.methods import adam
 
 PyTree = Any
 FROZEN = ("neck", "bn_bias")
 CLASSIFIER = "classifier"
-OPTIMIZERS = ("sgd", "amsgrad")
+# Affine parameters of norm layers, the neck's included.
+AFFINE = ("bn_scale", "bn_bias", "in_scale", "in_bias", "scale", "bias")
+OPTIMIZERS = ("sgd", "adam", "amsgrad")
 SCHEDULES = ("multistep", "cosine")
 
 
@@ -145,6 +147,7 @@ def make_params_tx(
   weight_decay: float = 5e-4,
   optimizer: str = "sgd",
   nesterov: bool = False,
+  decay_norms: bool = True,
 ) -> optax.GradientTransformation:
   """An optimizer as PyTorch writes it, without the learning rate.
 
@@ -153,10 +156,11 @@ def make_params_tx(
 
   Args:
     momentum: of "sgd", in [0, 1).
-    weight_decay: applied to every parameter, norm layers included; rho is not
-      among them.
-    optimizer: "sgd", or "amsgrad" with betas 0.9 and 0.999, epsilon 1e-8.
+    weight_decay: applied to every parameter; rho is not among them.
+    optimizer: "sgd", or "adam" or "amsgrad" with betas 0.9 and 0.999, epsilon
+      1e-8.
     nesterov: "sgd" looks ahead: gradient + momentum x buffer leaves it.
+    decay_norms: whether weight decay is applied to norm layers too.
 
   Returns:
     An optax transform.
@@ -170,11 +174,12 @@ def make_params_tx(
   if nesterov and (optimizer != "sgd" or momentum == 0):
     raise ValueError("nesterov is for optimizer 'sgd' with momentum above 0.")
   scale = (
-    amsgrad.scale_by_amsgrad()
-    if optimizer == "amsgrad"
-    else optax.trace(momentum, nesterov)
+    optax.trace(momentum, nesterov)
+    if optimizer == "sgd"
+    else adam.scale_by_adam(amsgrad=optimizer == "amsgrad")
   )
-  return optax.chain(optax.add_decayed_weights(weight_decay), scale)
+  mask = None if decay_norms else _not_of_norms
+  return optax.chain(optax.add_decayed_weights(weight_decay, mask), scale)
 
 
 def rate_factors(
@@ -235,6 +240,13 @@ def apply_params(
     return p - jnp.asarray(rate * factor, p.dtype) * u
 
   return jax.tree.map(move, params, updates, factors), opt_state
+
+
+def _not_of_norms(params: PyTree) -> PyTree:
+  """Which parameters are no affine ones of a norm layer."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: path[-1].key not in AFFINE, params
+  )
 
 
 def project(balance: PyTree) -> PyTree:

@@ -14,7 +14,7 @@ PyTree = Any
 
 
 class TrainState(struct.PyTreeNode):
-  """Three trees and their optimizers; nothing else is mutable."""
+  """Three trees, their optimizers, a memory; nothing else is mutable."""
 
   step: jax.Array  # int32 scalar: completed iterations
   params: PyTree  # convolutions, affine maps, classifier
@@ -22,6 +22,8 @@ class TrainState(struct.PyTreeNode):
   batch_stats: PyTree  # running means and variances
   opt_params: optax.OptState
   opt_balance: optax.OptState
+  # What a method remembers of its images (`mar.Memory`); most remember nothing.
+  memory: PyTree = struct.field(default_factory=dict)
 
   @property
   def variables(self) -> dict[str, PyTree]:

@@ -31,6 +31,7 @@ class Block(nn.Module):
   bottleneck: bool
   site: registry.Site
   dtype: Any = jnp.float32
+  last_relu: bool = True
 
   @nn.compact
   def __call__(self, x: jax.Array, mode: str) -> jax.Array:
@@ -58,7 +59,8 @@ class Block(nn.Module):
         name="downsample",
       )(x, mode)
     site = self.site._replace(kind="sum")
-    return jax.nn.relu(registry.apply_at(self.norm, site, "sum", x + y, mode))
+    x = registry.apply_at(self.norm, site, "sum", x + y, mode)
+    return jax.nn.relu(x) if self.last_relu else x
 
 
 class Shortcut(nn.Module):
@@ -87,6 +89,8 @@ class ResNet(nn.Module):
     last_stride: stride of the fourth stage, 1 or 2.
     dtype: computation type.
     remat: whether blocks compute their forward pass again in the backward.
+    last_relu: whether the last block ends in a ReLU; without it features may
+      point anywhere (MAR).
   """
 
   depth: int = 50
@@ -95,6 +99,7 @@ class ResNet(nn.Module):
   last_stride: int = 1
   dtype: Any = jnp.float32
   remat: bool = False
+  last_relu: bool = True
 
   @property
   def feature_dim(self) -> int:
@@ -121,6 +126,7 @@ class ResNet(nn.Module):
       zip(blocks, strides, strict=True), 1
     ):
       for block in range(count):
+        last = stage == len(blocks) and block == count - 1
         x = make_block(
           planes * 2 ** (stage - 1),
           self.norm,
@@ -130,6 +136,7 @@ class ResNet(nn.Module):
             stage=stage, block=block, last_block=block == count - 1
           ),
           dtype=self.dtype,
+          last_relu=self.last_relu or not last,
           name=f"layer{stage}_{block}",
         )(x, mode)
       x = registry.apply_at(

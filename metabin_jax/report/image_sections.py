@@ -82,10 +82,10 @@ def _maps(
   config: Any,
 ) -> Section:
   parts = [page.paragraph(_MAPS_LEAD)]
-  if config.eval.adapt_bn != "none":
+  if (config.eval.adapt_bn, config.eval.adapt) != ("none", "none"):
     parts.append(
       page.paragraph(
-        "The scores adapt the batch norms to the target; these maps are of the "
+        "The scores adapt the network to the target; these maps are of the "
         "network as it was trained."
       )
     )

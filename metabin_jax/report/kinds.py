@@ -12,6 +12,7 @@ from metabin_jax.report import (
   embedding_map,
   figure_files,
   loss_curves,
+  multilabel_shapes,
   rho_gradients,
   rho_layers,
   rho_training,
@@ -27,6 +28,7 @@ OF_RUNS: dict[str, Any] = {
   "rho-gradients": rho_gradients,
   "losses": loss_curves,
   "tsne": embedding_map,
+  "multilabels": multilabel_shapes,
 }
 BARS = "bars"
 ALL = "all"

@@ -58,8 +58,11 @@ def make_about(
   sources = card["training"]["sources"]
   for source in sources:
     notes = "; ".join([source["terms"] or "no terms known", *source["notes"]])
+    labels = ", without their labels" if "labels" in source else ""
     parts.append(
-      page.paragraph(f"{source['name']}: {source['images']} images; {notes}")
+      page.paragraph(
+        f"{source['name']}: {source['images']} images{labels}; {notes}"
+      )
     )
   if not sources:
     parts.append(page.paragraph("The run does not name its training data."))

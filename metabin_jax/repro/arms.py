@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 
 from metabin_jax.errors import UserError
+from metabin_jax.repro.bnta_arms import BNTA_ARMS
 from metabin_jax.repro.comparator_arms import COMPARATORS
+from metabin_jax.repro.mar_arms import MAR_ARMS
 from metabin_jax.repro.types import Arm
 
 # A constant in place of the cycle of the inner step. The sources give none;
@@ -202,6 +204,8 @@ ARMS: dict[str, Arm] = {
     *_metabin_arms(),
     *_backbone_arms(),
     *COMPARATORS,
+    *BNTA_ARMS,
+    *MAR_ARMS,
   )
 }
 

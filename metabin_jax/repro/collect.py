@@ -11,7 +11,7 @@ from ml_collections import config_dict
 
 from metabin_jax.repro import job_folder, origins
 from metabin_jax.repro.jobs import Cell, Choice
-from metabin_jax.repro.types import Study
+from metabin_jax.repro.types import Study, scoring_name
 
 AVERAGE = "average"
 NOT_RUN = "not run"
@@ -43,7 +43,8 @@ def collect(
     "arm", "setting", "seeds" (those with a result), "missing" (seed -> "not
     run", "failed" or "stale"), "ours" and "best_on_target" (target or
     "average" -> metric -> {"mean", "std": sample deviation over the seeds, null
-    for one, "values"}), "published", "source", "cost". In percent. At the
+    for one, "values"}), "published", "source", "cost", "evaluation" (how the
+    row was scored, if otherwise than its run). In percent. At the
     full scale, with nothing changed and nothing missing from the data,
     "difference" is ours - published; other numbers cannot be compared with
     published ones.
@@ -87,6 +88,7 @@ def _load(
   """({job's name: result}, {seed: why there is none})."""
   results: dict[str, Result] = {}
   missing = {}
+  scoring = scoring_name(cell.entry.scoring)
   for job in cell.jobs:
     folder = job_folder.find(out, job)
     result = folder.load_result()
@@ -94,6 +96,8 @@ def _load(
       missing[str(job.seed)] = FAILED if folder.error.exists() else NOT_RUN
     elif job_folder.differences(result, configs[job.name]):
       missing[str(job.seed)] = STALE
+    elif scoring and job_folder.lacks(result, (), (scoring,)):
+      missing[str(job.seed)] = NOT_RUN
     else:
       results[job.name] = result
   return results, missing
@@ -108,7 +112,12 @@ def _row(
 ) -> dict[str, Any]:
   found = [*results.values()]
   published = cell.entry.published.get(cell.setting, {})
-  ours = _scores([result["final"] for result in found], study.metrics)
+  name = scoring_name(cell.entry.scoring)
+  ours = _scores(
+    [r["scorings"][name] if name else r["final"] for r in found], study.metrics
+  )
+  # Snapshots are scored in the run's own way alone.
+  best = [] if name else [result["best_on_target"] for result in found]
   row = {
     "label": cell.entry.label,
     "arm": cell.entry.arm,
@@ -118,24 +127,25 @@ def _row(
     "jobs": [job.name for job in cell.jobs],
     "own_targets": found[0]["own_targets"] if found else [],
     "ours": ours,
-    "best_on_target": _scores(
-      [result["best_on_target"] for result in found], study.metrics
-    ),
-    "best_steps": [result["best_on_target"]["step"] for result in found],
-    "published": {name: dict(row) for name, row in published.items()},
+    "best_on_target": _scores(best, study.metrics),
+    "best_steps": [snapshot["step"] for snapshot in best],
+    "evaluation": [
+      *dict.fromkeys(r["scorings"][name]["evaluation"] for r in found if name)
+    ],
+    "published": {target: dict(row) for target, row in published.items()},
     "source": cell.entry.source,
     "cost": _cost(found),
   }
   if comparable:
     row["difference"] = {
-      name: {
-        metric: ours[name][metric]["mean"] - value
+      target: {
+        metric: ours[target][metric]["mean"] - value
         for metric, value in metrics.items()
-        if metric in ours.get(name, {})
+        if metric in ours.get(target, {})
         if metric not in cell.entry.incomparable.get(cell.setting, ())
       }
-      for name, metrics in published.items()
-      if name in ours
+      for target, metrics in published.items()
+      if target in ours
     }
   return row
 

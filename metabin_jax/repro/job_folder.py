@@ -11,7 +11,8 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ml_collections import config_dict
@@ -22,7 +23,7 @@ from metabin_jax.data.public import reading
 from metabin_jax.data.public.registry import PUBLIC_SETS
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.table import save_json
-from metabin_jax.repro.types import Job
+from metabin_jax.repro.types import Job, Scoring
 from metabin_jax.runtime import file_lock, plugins, resolve
 from metabin_jax.runtime.run_folder import flatten
 
@@ -37,7 +38,7 @@ _FREE = (
   "data.cache_dir",
   "train.log_every_steps",
 )
-_SPECS = ("data.sources", "data.targets")
+_SPECS = ("data.sources", "data.unlabelled", "data.targets")
 
 
 class JobFolder:
@@ -55,9 +56,20 @@ class JobFolder:
     self._lock = path / "lock"
 
   def save_job(
-    self, job: Job, config: Mapping[str, Any], more_targets: Sequence[str]
+    self,
+    job: Job,
+    config: Mapping[str, Any],
+    more_targets: Sequence[str],
+    scorings: Mapping[str, Scoring] = MappingProxyType({}),
   ) -> None:
-    """Writes what to do: the job, its resolved configuration, more targets."""
+    """Writes what to do.
+
+    Args:
+      job: the job.
+      config: its configuration, resolved.
+      more_targets: data sets to score on beside its own.
+      scorings: further ways to score the trained network, by name.
+    """
     self.path.mkdir(parents=True, exist_ok=True)
     save_json(
       self._job,
@@ -65,6 +77,7 @@ class JobFolder:
         "job": dataclasses.asdict(job),
         "config": dict(config),
         "more_targets": list(more_targets),
+        "scorings": dict(scorings),
       },
     )
 
@@ -135,7 +148,8 @@ def changes_numbers(overrides: Mapping[str, Any]) -> bool:
 
 def is_partial(config: config_dict.FrozenConfigDict) -> bool:
   """Whether a run may take public data sets with files missing."""
-  specs = (*config.data.sources, *config.data.targets)
+  data = config.data
+  specs = (*data.sources, *data.unlabelled, *data.targets)
   options = [readers.parse_spec(spec).options for spec in specs]
   return any(chosen.get(reading.PARTIAL) == "allow" for chosen in options)
 
@@ -145,6 +159,24 @@ def missing_targets(
 ) -> list[str]:
   """Further targets that a finished job has not been scored on yet."""
   return [spec for spec in more_targets if spec not in result["more_targets"]]
+
+
+def lacks(
+  result: Mapping[str, Any],
+  more_targets: Sequence[str],
+  scorings: Iterable[str],
+) -> bool:
+  """Whether a finished job must be scored again, on more or in other ways.
+
+  Args:
+    result: from `JobFolder.load_result`.
+    more_targets: further targets that are asked for.
+    scorings: names of ways to score that are asked for.
+  """
+  known = result.get("scorings", {})  # older results have none
+  return bool(missing_targets(result, more_targets)) or any(
+    name not in known for name in scorings
+  )
 
 
 def _meaning(key: str, value: Any) -> Any:

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 from ml_collections import config_dict
 
 from metabin_jax.errors import UserError
-from metabin_jax.repro.types import FIRST_SEED, Arm, Entry, Job, Study
+from metabin_jax.repro.types import (
+  FIRST_SEED,
+  Arm,
+  Entry,
+  Job,
+  Scoring,
+  Study,
+  scoring_name,
+)
 from metabin_jax.runtime import resolve
 from metabin_jax.runtime.run_folder import flatten
 
@@ -117,7 +125,7 @@ def list_jobs(
 
   Returns:
     The jobs, all of the first seed first: so a stopped call leaves whole
-    tables of fewer seeds.
+    tables of fewer seeds. A run that another starts from stands before it.
 
   Raises:
     UserError: as `list_cells`.
@@ -126,12 +134,41 @@ def list_jobs(
     cell for study in studies for cell in list_cells(study, choice, catalogue)
   ]
   ordered = [
-    cell.jobs[number]
+    job
     for number in range(len(choice.seeds))
     for cell in cells
     if cell.jobs
+    for job in _with_starts(cell.jobs[number])
   ]
   return list({job.name: job for job in ordered}.values())
+
+
+def list_scorings(
+  studies: Sequence[Study], choice: Choice, catalogue: Catalogue
+) -> dict[str, dict[str, Scoring]]:
+  """How rows score the runs that they share.
+
+  Args:
+    studies: as `list_jobs` takes them.
+    choice: what is asked for.
+    catalogue: what there is.
+
+  Returns:
+    Job's name -> name of a way to score -> what it changes. Jobs without any
+    are left out.
+
+  Raises:
+    UserError: as `list_cells`.
+  """
+  found: dict[str, dict[str, Scoring]] = {}
+  for study in studies:
+    for cell in list_cells(study, choice, catalogue):
+      scoring = cell.entry.scoring
+      if scoring:
+        for job in cell.jobs:
+          ways = found.setdefault(job.name, {})
+          ways[scoring_name(scoring)] = _plain(scoring)
+  return found
 
 
 def make_config(
@@ -223,6 +260,8 @@ class _Names:
     if setting not in self._arms:
       known: dict[str, str] = {}
       for arm in self._catalogue.arms.values():
+        if arm.start:
+          continue  # what it starts from makes it another run
         text = json.dumps(self.overrides(arm, setting, {}))
         known.setdefault(text, arm.name)
       self._arms[setting] = known
@@ -234,11 +273,22 @@ class _Names:
     at_both_scales = arm.quick.keys() & arm.full.keys()
     return {*_WHAT_AN_ARM_IS, *arm.changes, *at_both_scales}
 
-  def make(self, arm: str, changes: Mapping[str, Any], setting: str, seed: int):
-    """The job of a row."""
-    overrides = self.overrides(self._catalogue.arms[arm], setting, changes)
-    name = self.arm(arm, setting, overrides)
-    return Job(self._scale, setting, name, seed, overrides)
+  def make(
+    self,
+    arm: str,
+    changes: Mapping[str, Any],
+    common: Mapping[str, Any],
+    setting: str,
+    seed: int,
+  ) -> Job:
+    """The job of a row; `common` is changed in the run it starts from too."""
+    found = self._catalogue.arms[arm]
+    overrides = self.overrides(found, setting, {**changes, **common})
+    if not found.start:
+      name = self.arm(arm, setting, overrides)
+      return Job(self._scale, setting, name, seed, overrides)
+    start = self.make(found.start, {}, common, setting, seed)
+    return Job(self._scale, setting, arm, seed, overrides, start)
 
   def _base(self, setting: str) -> dict[str, Any]:
     if setting not in self._bases:
@@ -263,10 +313,15 @@ def _jobs(
         f"(arm {entry.arm}) is; choose rows without it by --arms, or add an "
         "arm of your own by --add-arm."
       )
-  changes = {**entry.changes, **choice.overrides}
   return tuple(
-    named.make(entry.arm, changes, setting, seed) for seed in choice.seeds
+    named.make(entry.arm, entry.changes, choice.overrides, setting, seed)
+    for seed in choice.seeds
   )
+
+
+def _with_starts(job: Job) -> list[Job]:
+  """The job, behind those that it starts from."""
+  return [*(_with_starts(job.start) if job.start else ()), job]
 
 
 def _plain(data: Any) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from metabin_jax.data import checks, protocols, readers
@@ -12,8 +13,8 @@ from metabin_jax.errors import UserError
 from metabin_jax.repro import job_folder
 from metabin_jax.repro.jobs import Catalogue, make_config
 from metabin_jax.repro.runner import Task
-from metabin_jax.repro.types import Job
-from metabin_jax.runtime import resolve
+from metabin_jax.repro.types import Job, Scoring
+from metabin_jax.runtime import resolve, scoring
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -48,6 +49,7 @@ def make_tasks(
   jobs: Iterable[Job],
   catalogue: Catalogue,
   complete: Callable[[Sequence[str]], Sequence[str]],
+  scorings: Mapping[str, Mapping[str, Scoring]] = MappingProxyType({}),
 ) -> list[Task]:
   """Adds to each job its configuration; refuses mistakes in any of them.
 
@@ -56,6 +58,7 @@ def make_tasks(
     catalogue: what they are made of.
     complete: adds to descriptions of data sets what the user has said about
       all of them.
+    scorings: further ways to score each job, from `jobs.list_scorings`.
 
   Raises:
     UserError: names the job, and the key that is unknown or wrong.
@@ -63,10 +66,13 @@ def make_tasks(
   tasks = []
   for job in jobs:
     base = catalogue.base(job.scale, job.setting)
-    for key in ("sources", "targets"):
+    for key in ("sources", "unlabelled", "targets"):
       base.data[key] = tuple(complete(base.data[key]))
     try:
-      tasks.append(Task(job, make_config(job, base)))
+      task = Task(job, make_config(job, base), scorings.get(job.name, {}))
+      for changes in task.scorings.values():
+        scoring.override_eval(task.config, changes)
+      tasks.append(task)
     except UserError as error:
       raise UserError(f"{job.arm} ({job.setting}): {error}") from error
   return tasks
@@ -87,16 +93,20 @@ def open_data(
       folder where public data sets are expected.
   """
   opened = {}
-  for _, config in tasks:
+  for _, config, _ in tasks:
     try:
       targets = (*config.data.targets, *more_targets)
-      for spec in (*config.data.sources, *targets):
+      further = config.data.unlabelled
+      for spec in (*config.data.sources, *further, *targets):
         if spec not in opened:
           opened[spec] = readers.open_dataset(spec)
       sources = [opened[spec] for spec in config.data.sources]
+      unlabelled = [opened[spec] for spec in further]
       checks.check_sources(sources, meta=config.method in resolve.META_METHODS)
+      if config.method == "mar":
+        checks.check_unlabelled(sources, unlabelled)
       checks.check_targets(
-        sources,
+        [*sources, *unlabelled],
         [opened[spec] for spec in targets],
         cross_camera=config.eval.cross_camera,
       )
@@ -116,8 +126,11 @@ def describe_state(out: pathlib.Path, task: Task) -> str:
   folder = job_folder.find(out, job)
   result = folder.load_result()
   if result is not None:
-    stale = job_folder.differences(result, task.config)
-    state = "stale" if stale else "finished"
+    state = "finished"
+    if job_folder.differences(result, task.config):
+      state = "stale"
+    elif job_folder.lacks(result, (), task.scorings):
+      state = "to score"
   elif folder.error.exists():
     state = "failed"
   else:

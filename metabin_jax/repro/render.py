@@ -21,11 +21,16 @@ _BEST = (
   "average rank-1 on these very targets, as the published model was chosen. "
   "It flatters; the tables above show the last checkpoint."
 )
+_OTHERWISE = (
+  "Rows that share a training run with others, and how they are scored in "
+  "place of that run's own way:"
+)
 _COST = (
-  "Cost of a run, mean over the seeds; scoring: all its snapshots; memory: the "
-  "largest, of the whole process. Training includes compiling, unless another "
-  "run has left the programs in the cache; compiling is what most of a host's "
-  "memory goes to, so memory here does not compare arms."
+  "Cost of a run, mean over the seeds; scoring: all its snapshots, and in all "
+  "ways that tables have asked for; memory: the largest, of the whole "
+  "process. Training includes compiling, unless another run has left the "
+  "programs in the cache; compiling is what most of a host's memory goes to, "
+  "so memory here does not compare arms."
 )
 
 Row = Mapping[str, Any]
@@ -97,8 +102,38 @@ def _setting(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
   run = [row for row in rows if row["ours"]]
   if not run:
     return lines
-  lines += ["", _BEST, ""]
+  snapshots = [row for row in run if row["best_steps"]]
+  if snapshots:
+    lines += ["", _BEST, ""]
+    lines += _best_table(snapshots, data)
+  if len(snapshots) < len(run):
+    lines += ["", _OTHERWISE, ""]
+    lines += [
+      f"* {row['label']}: {text}" for row in run for text in row["evaluation"]
+    ]
+  lines += ["", _COST, ""]
   lines += table(
+    ["row", "arm", *(head for head, _ in _COSTS)],
+    [
+      [row["label"], row["arm"], *(show(row["cost"]) for _, show in _COSTS)]
+      for row in _one_a_run(run)
+    ],
+  )
+  if not all(row["cost"]["complete"] for row in run):
+    lines += ["", "≥: a process was killed and its last minutes are not known."]
+  return lines
+
+
+def _one_a_run(rows: Sequence[Row]) -> list[Row]:
+  """The first of the rows that share their training."""
+  first: dict[tuple[str, ...], Row] = {}
+  for row in rows:
+    first.setdefault(tuple(row["jobs"]), row)
+  return list(first.values())
+
+
+def _best_table(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
+  return table(
     ["row", "arm", *data["metrics"], "iterations"],
     [
       [
@@ -107,20 +142,9 @@ def _setting(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
         *(_ours(row["best_on_target"], AVERAGE, m) for m in data["metrics"]),
         ", ".join(map(str, row["best_steps"])),
       ]
-      for row in run
+      for row in rows
     ],
   )
-  lines += ["", _COST, ""]
-  lines += table(
-    ["row", "arm", *(head for head, _ in _COSTS)],
-    [
-      [row["label"], row["arm"], *(show(row["cost"]) for _, show in _COSTS)]
-      for row in run
-    ],
-  )
-  if not all(row["cost"]["complete"] for row in run):
-    lines += ["", "≥: a process was killed and its last minutes are not known."]
-  return lines
 
 
 def _targets(rows: Sequence[Row], per_target: bool) -> list[str]:

@@ -26,8 +26,10 @@ from metabin_jax.repro.costs import Costs
 from metabin_jax.repro.job_folder import (
   HELD,
   JobFolder,
+  lacks,
   missing_targets,
 )
+from metabin_jax.repro.types import Scoring, load_job
 from metabin_jax.runtime import (
   checkpoint,
   compilation_cache,
@@ -84,31 +86,49 @@ def run(folder: JobFolder) -> int:
   """
   task = folder.load_job()
   result = folder.load_result()
-  if result is not None and not missing_targets(result, task["more_targets"]):
+  scorings = task.get("scorings", {})  # older jobs have none
+  if result is not None and not lacks(result, task["more_targets"], scorings):
     return 0
   config = resolve.resolve(resolve.from_dict(task["config"]))
   sources = [readers.open_dataset(spec) for spec in config.data.sources]
   checks.check_sources(sources, meta=config.method in resolve.META_METHODS)
+  unlabelled = [readers.open_dataset(spec) for spec in config.data.unlabelled]
+  if config.method == "mar":
+    checks.check_unlabelled(sources, unlabelled)
   specs = [*config.data.targets, *task["more_targets"]]
   targets = [readers.open_dataset(spec) for spec in specs]
-  checks.check_targets(sources, targets, cross_camera=config.eval.cross_camera)
+  checks.check_targets(
+    [*sources, *unlabelled], targets, cross_camera=config.eval.cross_camera
+  )
   compilation_cache.enable()
   costs = Costs(folder.costs)
   with costs.phase("train"):
     outcome = loop.train(
       # A stopped session has left a checkpoint out of turn, which must not
       # push out one that is to be scored.
-      _keep_more(config, costs.earlier_sessions),
+      _keep_more(_start_from(config, folder, task), costs.earlier_sessions),
       sources,
       folder.run,
       say=_say,
+      unlabelled=unlabelled,
     )
   if outcome.stopped_by is not None:
     _say(f"stopped after iteration {outcome.step} of {outcome.total_steps}")
     return 128 + outcome.stopped_by
   own = [target.name for target in targets[: len(config.data.targets)]]
   with costs.phase("score"):
-    snapshots = _score_snapshots(config, folder.run, outcome, targets, own)
+    # What has been scored on all these targets before is not scored again.
+    before = result or {}
+    if result is None or missing_targets(result, task["more_targets"]):
+      before = {
+        "snapshots": _score_snapshots(config, folder.run, outcome, targets, own)
+      }
+    snapshots = before["snapshots"]
+    ways = before.get("scorings", {}) | {
+      name: _score_otherwise(config, changes, outcome, targets, own)
+      for name, changes in scorings.items()
+      if name not in before.get("scorings", {})
+    }
   folder.save_result(
     {
       **task,
@@ -117,6 +137,8 @@ def run(folder: JobFolder) -> int:
       # no estimate of what an unseen target would give.
       "best_on_target": _best(snapshots),
       "snapshots": snapshots,
+      # The last iteration, scored in other ways.
+      "scorings": ways,
       "own_targets": own,
       "evaluation": settings.describe(settings.from_config(config.eval)),
       "targets": {target.name: _describe_target(target) for target in targets},
@@ -130,6 +152,27 @@ def run(folder: JobFolder) -> int:
     }
   )
   return 0
+
+
+def _start_from(
+  config: config_dict.FrozenConfigDict,
+  folder: JobFolder,
+  task: Mapping[str, Any],
+) -> config_dict.FrozenConfigDict:
+  """The configuration, with the run that the job starts from."""
+  start = load_job(task["job"]).start
+  if start is None:
+    return config
+  # Jobs of a scale and setting lie side by side.
+  begun = JobFolder(folder.path.parent / start.name)
+  if begun.load_result() is None:
+    raise UserError(
+      f"the job starts from {begun.path}, which is not finished; `metabin "
+      "repro` runs that one first."
+    )
+  data = resolve.to_dict(config)
+  data["model"]["pretrained"] = str(begun.run.absolute())
+  return resolve.resolve(resolve.from_dict(data))
 
 
 def average(
@@ -181,6 +224,36 @@ def _score_snapshots(
     snapshots.append({"step": step, "scores": scores, "average": means})
     _say(f"step {step}: average {_percent(means)}")
   return snapshots
+
+
+def _score_otherwise(
+  config: config_dict.FrozenConfigDict,
+  changes: Scoring,
+  outcome: loop.Outcome,
+  targets: Sequence[DataSet],
+  own: Sequence[str],
+) -> dict[str, Any]:
+  """Scores of the trained network under changes of the section `eval`."""
+  changed = scoring.override_eval(config, changes)
+  adapted: scoring.AdaptedFolds = {}
+  scores = scoring.score(
+    changed,
+    outcome.network,
+    outcome.state.variables,
+    targets,
+    adapted=adapted,
+  )
+  means = average(scores, own)
+  said = settings.describe(settings.from_config(changed.eval))
+  _say(f"{said}: average {_percent(means)}")
+  return {
+    "changes": dict(changes),
+    "evaluation": said,
+    **({"adapted": adapted} if adapted else {}),
+    "step": outcome.step,
+    "scores": scores,
+    "average": means,
+  }
 
 
 def _checkpoint_steps(

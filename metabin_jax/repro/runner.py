@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any, NamedTuple
 
 from ml_collections import config_dict
@@ -18,7 +18,7 @@ from ml_collections import config_dict
 import metabin_jax
 from metabin_jax.repro import job_folder
 from metabin_jax.repro.job_folder import JobFolder
-from metabin_jax.repro.types import Job
+from metabin_jax.repro.types import Job, Scoring
 from metabin_jax.runtime import resolve
 
 _POLL_SECONDS = 0.1
@@ -26,10 +26,17 @@ _ERROR_LINES = 12
 
 
 class Task(NamedTuple):
-  """A job and its configuration as of today, resolved."""
+  """A job, and all that it is asked for.
+
+  Attributes:
+    job: the training run.
+    config: its configuration as of today, resolved.
+    scorings: further ways to score the trained network, by name.
+  """
 
   job: Job
   config: config_dict.FrozenConfigDict
+  scorings: Mapping[str, Scoring] = MappingProxyType({})
 
 
 class Outcome(NamedTuple):
@@ -39,7 +46,7 @@ class Outcome(NamedTuple):
     finished: jobs with a result that holds.
     failed: jobs that have left error.txt, or died.
     stale: finished jobs whose configuration has changed since.
-    held: jobs that another process works on.
+    held: jobs that another process works on, or that wait for another job.
     stopped_by: number of the signal that has ended the pass, or None.
   """
 
@@ -84,15 +91,15 @@ def run(
     UserError: if a job's folder is damaged.
   """
   outcome = Outcome([], [], [], [], None)
-  for job, _ in tasks:  # a damaged result is better said before hours of work
-    job_folder.find(out, job).load_result()
-  waiting = _waiting(tasks, out, more_targets, outcome, say)
+  for task in tasks:  # a damaged result is better said before hours of work
+    job_folder.find(out, task.job).load_result()
+  queue = _Queue(_waiting(tasks, out, more_targets, outcome, say))
   running: list[_Process] = []
   with _Signals() as signals:
     try:
       while True:
         while len(running) < processes and not signals.count:
-          process = next(waiting, None)
+          process = queue.take()
           if process is None:
             break
           process.start()
@@ -109,6 +116,9 @@ def run(
     finally:
       for process in running:
         process.stop(1)
+  if not signals.count:
+    for process in queue.put_off:
+      process.give_up(outcome, say)
   _report_failed(outcome, say)
   return outcome._replace(stopped_by=signals.number)
 
@@ -119,15 +129,48 @@ def share(tasks: Sequence[Task], part: tuple[int, int]) -> list[Task]:
   return list(tasks[index::count])
 
 
+class _Queue:
+  """Jobs in their order, but for those whose start is not finished yet."""
+
+  def __init__(self, waiting: Iterator[_Process]):
+    self._waiting = waiting
+    self.put_off: list[_Process] = []
+
+  def take(self) -> _Process | None:
+    """The next job that can run now, if any."""
+    for process in self.put_off:
+      if process.is_ready():
+        self.put_off.remove(process)
+        return process
+    for process in self._waiting:
+      if process.is_ready():
+        return process
+      self.put_off.append(process)
+    return None
+
+
 class _Process:
   """A job and the process that runs it."""
 
-  def __init__(self, label: str, folder: JobFolder):
+  def __init__(self, label: str, folder: JobFolder, start: JobFolder | None):
     self._label = label
     self._folder = folder
+    self._first = start
     self._start = 0.0
     self._stops = 0
     self._process: subprocess.Popen[bytes] | None = None
+
+  def is_ready(self) -> bool:
+    """Whether the run that it starts from is there."""
+    return self._first is None or self._first.load_result() is not None
+
+  def give_up(self, outcome: Outcome, say: Callable[[str], None]) -> None:
+    """Files the job as one that waits for another, and says so."""
+    outcome.held.append(self._folder)
+    say(
+      f"{self._label}: not run, as it starts from "
+      f"{self._first.path if self._first else ''}, which is not finished"
+    )
 
   def start(self) -> None:
     """Starts the process, with its output at the end of log.txt."""
@@ -216,7 +259,7 @@ def _waiting(
   say: Callable[[str], None],
 ) -> Iterator[_Process]:
   """The jobs to run; files those that need not or must not be run."""
-  for index, (job, config) in enumerate(tasks):
+  for index, (job, config, scorings) in enumerate(tasks):
     folder = job_folder.find(out, job)
     label = (
       f"[{index + 1} of {len(tasks)}] {job.arm} seed {job.seed} ({job.setting})"
@@ -231,16 +274,22 @@ def _waiting(
           f"{folder.path} to run it anew"
         )
         continue
-      if not job_folder.missing_targets(result, more_targets):
+      if not job_folder.lacks(result, more_targets, scorings):
         outcome.finished.append(folder)
         say(f"{label}: finished before, {_describe(result)}")
         continue
     known = [] if result is None else result["more_targets"]
     specs = list(dict.fromkeys([*known, *more_targets]))
+    scored = {} if result is None else result.get("scorings", {})
+    ways = {name: way["changes"] for name, way in scored.items()}
+    ways |= scorings
     with folder.hold() as held:
       if held:  # else its job.json is another process's
-        folder.save_job(job, resolve.to_dict(config), specs)
-    yield _Process(label, folder)
+        folder.save_job(
+          job, resolve.to_dict(config), specs, ways | dict(scorings)
+        )
+    start = job_folder.find(out, job.start) if job.start else None
+    yield _Process(label, folder, start)
 
 
 def _describe(result: Mapping[str, Any]) -> str:

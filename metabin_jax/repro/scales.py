@@ -14,6 +14,8 @@ from metabin_jax.repro.types import SCALES, SETTINGS, Arm
 QUICK_SOURCES = "atrium,carpark,campus,plaza,station"
 QUICK_TARGETS = ("dusk", "snow", "warehouse", "oldcctv")
 # setting -> (domain of the preset "cameras" to train on, to test on).
+# Labelled sources besides a site whose labels are not used.
+QUICK_SITE_SOURCES = "atrium,carpark,campus,plaza"
 QUICK_CAMERAS = {
   "single-a": ("campus", "station"),
   "single-b": ("station", "campus"),
@@ -71,7 +73,8 @@ def overrides(arm: Arm, setting: str, scale: str) -> dict[str, Any]:
 
   Returns:
     Dotted key -> value. With a single source the meta losses that the arm
-    names itself get the cross entropy too, as the common ones have it.
+    names itself get the cross entropy too, as the common ones have it. Method
+    "mar" gets the site.
 
   Raises:
     UserError: for an unknown scale or setting.
@@ -82,6 +85,9 @@ def overrides(arm: Arm, setting: str, scale: str) -> dict[str, Any]:
     for key in _META_LOSSES:
       if key in changes and "ce" not in changes[key]:
         changes[key] = ("ce", *changes[key])
+  if setting == "site" and changes.get("method") == "mar":
+    # The train part of the data that it is tested on.
+    changes["data.unlabelled"] = get_config(scale, setting).data.targets
   return changes
 
 
@@ -108,6 +114,12 @@ def _use_quick(config: config_dict.ConfigDict, setting: str) -> None:
       f"synthetic:quick?domains={name}&name={name}" for name in QUICK_TARGETS
     )
     return
+  if setting == "site":
+    config.data.sources = (f"synthetic:quick?domains={QUICK_SITE_SOURCES}",)
+    config.data.targets = ("synthetic:site",)
+    # 48 = 4 domains x 3 persons x 4 images.
+    config.data.batch_size = 48
+    return
   source, target = QUICK_CAMERAS[setting]
   config.data.sources = (f"synthetic:cameras?domains={source}&domain=camera",)
   config.data.targets = (f"synthetic:cameras?domains={target}&name={target}",)
@@ -117,6 +129,17 @@ def _use_quick(config: config_dict.ConfigDict, setting: str) -> None:
 
 
 def _use_full(config: config_dict.ConfigDict, setting: str) -> None:
+  if setting == "site":
+    # MAR's: all of MSMT17 with labels, Market-1501 without.
+    root = protocols.data_root()
+    config.data.sources = (f"msmt17:{root}?use=all&domain=camera",)
+    config.data.targets = (f"market1501:{root}",)
+    # 120 = 15 cameras x 2 persons x 4 images.
+    config.data.batch_size = 120
+    config.meta.num_mtrain = 9
+    config.train.checkpoint_every_steps = 2000
+    config.train.keep_checkpoints = 10
+    return
   protocols.use_protocol(config, _PROTOCOLS[setting])
   # The published model was picked among snapshots; here every fifth epoch.
   config.train.checkpoint_every_steps = 9245

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from metabin_jax.repro import published
 from metabin_jax.repro.arms import ARMS
+from metabin_jax.repro.bnta_tables import BNTA_STUDIES
+from metabin_jax.repro.mar_tables import MAR_STUDIES
 from metabin_jax.repro.sweeps import SWEEPS
 from metabin_jax.repro.types import Entry, Study
 
@@ -247,5 +249,7 @@ STUDIES: dict[str, Study] = {
     _TABLE_S1,
     _COMPARATORS,
     _READINGS,
+    *BNTA_STUDIES,
+    *MAR_STUDIES,
   )
 }

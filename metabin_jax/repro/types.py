@@ -10,12 +10,15 @@ from typing import Any
 
 SCALES = ("quick", "full")
 # Data of a job: multi-source domain generalization; one source, its cameras as
-# domains, in two directions; and a source whose own test part is the target.
-SETTINGS = ("dg", "single-a", "single-b", "supervised")
+# domains, in two directions; a source whose own test part is the target; and
+# labelled sources besides a site whose own test part is the target.
+SETTINGS = ("dg", "single-a", "single-b", "supervised", "site")
 FIRST_SEED = 2020
 
 # setting -> target or "average" -> metric ("rank-1", "mAP", ...) -> percent
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+# Changes of the section `eval`, as `scoring.override_eval` takes them.
+Scoring = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Arm:
     quick: further changes at the quick scale.
     full: further changes at the full scale.
     note: what the sources leave open and how it is resolved here.
+    start: name of the arm whose run, of the same scale, setting and seed, gives
+      the weights to start from, its classifier included; "" for none.
   """
 
   name: str
@@ -37,6 +42,7 @@ class Arm:
   quick: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   full: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   note: str = ""
+  start: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +59,9 @@ class Entry:
     settings: where this row is run, if not in all settings of its study.
     incomparable: setting -> metrics whose published value is computed by
       another rule than ours, so that their difference says nothing.
+    scoring: what changes after the training, in the section `eval`, as
+      `scoring.override_eval` takes it. Rows that differ in nothing else share
+      their training run.
   """
 
   label: str
@@ -64,6 +73,7 @@ class Entry:
   incomparable: Mapping[str, tuple[str, ...]] = dataclasses.field(
     default_factory=dict
   )
+  scoring: Scoring = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +112,7 @@ class Job:
     seed: `train.seed`.
     overrides: dotted key -> plain JSON value: everything that the arm, the row
       and the command line change in the configuration of (scale, setting).
+    start: the run whose weights it starts from, or None.
   """
 
   scale: str
@@ -109,14 +120,33 @@ class Job:
   arm: str
   seed: int
   overrides: Mapping[str, Any]
+  start: Job | None = None
 
   @property
   def digest(self) -> str:
     """Eight hexadecimal digits of everything that makes the run what it is."""
-    text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    data = dataclasses.asdict(self)
+    if self.start is None:
+      del data["start"]  # runs of before there were such keep their names
+    return _digest(data)
 
   @property
   def name(self) -> str:
     """Folder name: two jobs share it only if they are the same run."""
     return f"{self.arm}-seed{self.seed}-{self.digest}"
+
+
+def load_job(data: Mapping[str, Any]) -> Job:
+  """A job from what `dataclasses.asdict` made of it."""
+  start = data.get("start")
+  return Job(**{**data, "start": load_job(start) if start else None})
+
+
+def scoring_name(scoring: Scoring) -> str:
+  """What a way to score is called in result.json; "" for the run's own."""
+  return _digest(scoring) if scoring else ""
+
+
+def _digest(data: Any) -> str:
+  text = json.dumps(data, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -18,6 +18,7 @@ from metabin_jax.errors import UserError
 from metabin_jax.methods import (
   classifier_only,
   joint,
+  mar,
   metabin,
   mldg,
   objectives,
@@ -66,6 +67,10 @@ def create_network(config: Any, num_classes: int) -> models.ReIDNetwork:
     last_stride=config.model.last_stride,
     dtype=jnp.dtype(config.model.dtype).type,
     remat=config.model.remat,
+    heads=config.model.heads,
+    parts=config.model.parts,
+    neck=config.model.neck,
+    last_relu=config.model.last_relu,
   )
 
 
@@ -73,6 +78,7 @@ def create_experiment(
   config: Any,
   records: Sequence[Record],
   initialize: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+  unlabelled: Sequence[Record] = (),
 ) -> Experiment:
   """Builds everything from a resolved configuration and training images.
 
@@ -80,15 +86,17 @@ def create_experiment(
     config: from `resolve.resolve`.
     records: training images of all sources.
     initialize: turns the random initial variables into those to start from.
+    unlabelled: training images of method "mar" without labels.
 
   Returns:
-    The experiment at step 0.
+    The experiment at step 0; what method "mar" remembers is still empty, see
+    runtime/site_memory.py.
 
   Raises:
     UserError: if the batch does not fit the data, or the network is too narrow.
   """
   runner = parallel.from_config(config.parallel)
-  plan = create_plan(config, records)
+  plan = create_plan(config, records, unlabelled)
   runner.check_rows(count_rows(plan))
   pool = plan.pool
   epoch_steps = config.train.steps_per_epoch or _count_epoch(config, pool)
@@ -118,6 +126,7 @@ def create_experiment(
     weight_decay=config.optim.weight_decay,
     optimizer=config.optim.optimizer,
     nesterov=config.optim.nesterov,
+    decay_norms=config.optim.decay_norms,
   )
   rate = _make_rate(config, epoch_steps)
   tx_balance = optax.sgd(config.optim.rho_lr)
@@ -144,12 +153,17 @@ def create_experiment(
       base_step,
       alone,
     )
+  state = create_state(variables, tx_params, tx_balance)
+  if plan.unlabelled is not None:
+    state = state.replace(
+      memory=mar.empty_memory(len(plan.unlabelled.view), len(pool.pids))
+    )
   return Experiment(
     network=network,
     plan=plan,
     horizon=horizon,
     runner=runner,
-    state=runner.place(create_state(variables, tx_params, tx_balance)),
+    state=runner.place(state),
     base_step=runner.compile(base_step, BASE_STEP),
     train_step=_make_train_step(
       config,
@@ -160,6 +174,7 @@ def create_experiment(
       tx_balance,
       epoch_steps,
       runner,
+      plan,
     ),
   )
 
@@ -178,11 +193,20 @@ def create_objective(config: Any, names: Sequence[str]) -> objectives.Objective:
     smoothing=config.loss.smoothing,
     smoothing_spread=config.loss.smoothing_spread,
     scatter_normalize=config.loss.scatter_normalize,
+    part_reduction=config.loss.part_reduction,
   )
 
 
-def create_plan(config: Any, records: Sequence[Record]) -> batches.BatchPlan:
+def create_plan(
+  config: Any, records: Sequence[Record], unlabelled: Sequence[Record] = ()
+) -> batches.BatchPlan:
   """Which images make up which batch; baselines get the same base batches."""
+  # Without a base step the one base batch of an iteration is left unused.
+  first_base_updates = (
+    config.meta.first_base_updates
+    if config.meta.base_step and config.method != "mar"
+    else 1
+  )
   return batches.make_batch_plan(
     records,
     batch_size=config.data.batch_size,
@@ -199,13 +223,12 @@ def create_plan(config: Any, records: Sequence[Record]) -> batches.BatchPlan:
       jitter=config.data.jitter,
       erasing_prob=config.data.erasing_prob,
     ),
-    # Without a base step the one base batch of an iteration is left unused.
-    first_base_updates=(
-      config.meta.first_base_updates if config.meta.base_step else 1
-    ),
+    first_base_updates=first_base_updates,
     balanced=config.data.sampler == "balanced",
     shuffled=config.data.sampler == "shuffle",
     part=distributed.part(),
+    unlabelled=unlabelled,
+    unlabelled_size=config.mar.batch_size,
   )
 
 
@@ -215,6 +238,8 @@ def count_rows(plan: batches.BatchPlan) -> list[tuple[int, str]]:
   for draw in plan.draws(1):
     if draw.stream == "base":
       rows.append((len(draw.rows), "the base batch"))
+    elif draw.stream == "unlabelled":
+      rows.append((len(draw.rows), "the batch without labels"))
     else:
       rows.append((draw.num_mtrain, "the meta-train batch"))
       rows.append((len(draw.rows) - draw.num_mtrain, "the meta-test batch"))
@@ -259,9 +284,46 @@ def _make_rate(config, epoch_steps):
   )
 
 
+def create_mar_rules(config: Any) -> mar.Rules:
+  """The numbers of method "mar" in a resolved configuration."""
+  section = config.mar
+  momentum = section.center_momentum
+  if momentum is None:
+    momentum = (config.data.batch_size + section.batch_size) / 10_000
+  return mar.Rules(
+    **{name: section[name] for name in mar.Rules._fields if name in section}
+    | {"center_momentum": momentum}
+  )
+
+
 def _make_train_step(
-  config, network, base_step, tx_params, rate, tx_balance, epoch_steps, runner
+  config,
+  network,
+  base_step,
+  tx_params,
+  rate,
+  tx_balance,
+  epoch_steps,
+  runner,
+  plan,
 ):
+  if config.method == "mar":
+    step = runner.compile(
+      mar.make_train_step(
+        network,
+        tx_params,
+        rate,
+        create_mar_rules(config),
+        num_views=plan.unlabelled.num_views,
+        first_mining_step=round(config.mar.first_mining_epochs * epoch_steps),
+        bias_factor=config.optim.bias_factor,
+        classifier_factor=config.optim.classifier_factor,
+      ),
+      TRAIN_STEP,
+    )
+    return lambda state, iteration: step(
+      state, iteration.base[-1], iteration.unlabelled
+    )
   if config.method == "joint":
     joint_step = runner.compile(joint.make_train_step(base_step), TRAIN_STEP)
     return lambda state, iteration: joint_step(state, iteration.base[-1])

@@ -35,6 +35,7 @@ class Extractor:
     flip: whether mirrored images are added.
     card: what the checkpoint says of itself, JSON data: input, embedding,
       training data and their terms.
+    run: the loaded network.
   """
 
   def __init__(
@@ -68,6 +69,7 @@ class Extractor:
         "devices is empty; name at least one of jax.local_devices(), or None "
         "for the first."
       )
+    self.run = run
     self.height = run.config.data.height_px
     self.width = run.config.data.width_px
     self.dim = run.card["embedding"]["dim"]
@@ -78,6 +80,7 @@ class Extractor:
       "embedding": {**run.card["embedding"], "flip": self.flip},
     }
     self._workers = workers
+    self._devices = devices
     self._embed = extract.make_embedder(
       run.network,
       run.variables,
@@ -108,6 +111,16 @@ class Extractor:
       UserError: if there is no run or no good checkpoint.
     """
     return cls(scoring.load_run(pathlib.Path(workdir), step), **options)
+
+  def with_run(self, run: scoring.LoadedRun) -> Extractor:
+    """Another extractor, for another network, with the choices of this one."""
+    return Extractor(
+      run,
+      batch_size=self.batch_size,
+      flip=self.flip,
+      devices=self._devices,
+      workers=self._workers,
+    )
 
   def __call__(self, images: Any, *, order: str = "RGB") -> np.ndarray:
     """Embeds images.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from metabin_jax.data.batches import Iteration
 from metabin_jax.data.records import DataSet
+from metabin_jax.errors import UserError
 from metabin_jax.methods.state import TrainState
 from metabin_jax.runtime import (
   checkpoint,
@@ -24,6 +26,7 @@ from metabin_jax.runtime import (
   progress,
   resolve,
   run_folder,
+  site_memory,
   stopping,
 )
 
@@ -52,6 +55,7 @@ def train(
   workdir: pathlib.Path,
   *,
   say: Callable[[str], None],
+  unlabelled: Sequence[DataSet] = (),
 ) -> Outcome:
   """Trains, or continues, a run.
 
@@ -60,6 +64,7 @@ def train(
     sources: checked training data.
     workdir: folder of the run; a checkpoint in it is continued from.
     say: gets one line about each event worth reading.
+    unlabelled: data that method "mar" learns from without labels.
 
   Returns:
     The outcome. A checkpoint of the last state exists in either case.
@@ -70,11 +75,14 @@ def train(
   """
   # From here on: interrupting JAX while it compiles ends in a crash.
   with stopping.StopRequest() as stop:
-    return _train(config, sources, workdir, stop, say)
+    return _train(config, sources, unlabelled, workdir, stop, say)
 
 
-def _train(config, sources, workdir, stop, say) -> Outcome:
-  records = [record for source in sources for record in source.train]
+def _train(config, sources, unlabelled, workdir, stop, say) -> Outcome:
+  records, further = (
+    [record for dataset in datasets for record in dataset.train]
+    for datasets in (sources, unlabelled)
+  )
   store = checkpoint.CheckpointStore(
     workdir / run_folder.CHECKPOINTS,
     keep_last=config.train.keep_checkpoints,
@@ -86,13 +94,18 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
     experiment.fingerprint(records),
     sources,
   )
+  if further:
+    description["sources"] += run_folder.describe_sources(
+      unlabelled, labels=False
+    )
+    description["unlabelled_sha256"] = experiment.fingerprint(further)
   distributed.check_equal(
     {
       "their versions": description["versions"],
       "their plug-ins": description["plugins"],
       "their training labels": description["data_sha256"],
       "the names of their training images": [
-        pathlib.PurePath(record.path).name for record in records
+        pathlib.PurePath(record.path).name for record in records + further
       ],
       **run_folder.flatten(description["config"]),
     },
@@ -104,22 +117,45 @@ def _train(config, sources, workdir, stop, say) -> Outcome:
     run_folder.check_same_run(written, description, workdir)
   # A run that goes on has its weights, and may have lost the file.
   initialize = None
+  if config.model.pretrained_classifier and not config.model.pretrained:
+    raise UserError(
+      "model.pretrained_classifier is True, and model.pretrained names no run "
+      "to take it from; name one, or set the former to False."
+    )
   if config.model.pretrained and not store.steps():
     initialize = _initializer(config, description, say)
-  parts = experiment.create_experiment(config, records, initialize)
+  parts = experiment.create_experiment(config, records, initialize, further)
   with claim.claim(workdir):
-    return _run(config, sources, workdir, store, parts, description, stop, say)
+    return _run(
+      config,
+      [*sources, *unlabelled],
+      workdir,
+      store,
+      parts,
+      description,
+      stop,
+      say,
+    )
 
 
 def _initializer(config, description, say):
   """What puts `model.pretrained` into new variables, and says so."""
   initial = pretrained.load(config.model.pretrained)
+  classifier = config.model.pretrained_classifier
+  if classifier and initial.labels_sha256 != description["data_sha256"]:
+    raise UserError(
+      f"model.pretrained_classifier asks for the classifier of "
+      f"{config.model.pretrained}, which is no run that was trained on the "
+      "persons and images of data.sources; name such a run, or set it to False."
+    )
   distributed.check_equal(
     {"their initial weights": initial.sha256}, "give the same file to all."
   )
 
   def initialize(variables):
-    variables, record = pretrained.start(variables, initial, config.model.norm)
+    variables, record = pretrained.start(
+      variables, initial, config.model.norm, classifier=classifier
+    )
     description["pretrained"] = record
     for line in pretrained.lines(record):
       say(line)
@@ -129,7 +165,7 @@ def _initializer(config, description, say):
 
 
 def _run(
-  config, sources, workdir, store, parts, description, stop, say
+  config, datasets, workdir, store, parts, description, stop, say
 ) -> Outcome:
   """Continues what the folder holds, which is this run's alone."""
   if distributed.is_writer():
@@ -161,13 +197,16 @@ def _run(
     run_folder.save_description(workdir, description)
 
   # None if a signal came first: then nothing is read either.
-  pixels = _prepare_pixels(config, sources, stop, say)
+  pixels = _prepare_pixels(config, datasets, stop, say)
   source = _create_source(config, parts.plan, pixels)
   vote = distributed.StopVote(parts.runner, stop)
   if vote.now():
     if found is None:
       _save(store, start, state, description)
     return Outcome(start, total, vote.signal_number, parts.network, state)
+  if found is None and config.data.unlabelled:
+    say("looking at every image without a label once")
+    state = state.replace(memory=_remember(config, parts, state, pixels))
   watch = _Watch()
   with contextlib.ExitStack() as stack:
     speaks = distributed.is_writer()
@@ -189,14 +228,14 @@ def _run(
       pace.Pace((experiment.BASE_STEP, experiment.TRAIN_STEP))
     )
     for item in measured.fetch(iterations):
-      base, mtrain, mtest = parts.runner.split(
-        (item.base, item.mtrain, item.mtest)
+      base, mtrain, mtest, further = parts.runner.split(
+        (item.base, item.mtrain, item.mtest, item.unlabelled)
       )
       for batch in base[:-1]:
         state, metrics = parts.base_step(state, batch)
         watch.see(item.step, metrics, state)
       state, metrics = parts.train_step(
-        state, item._replace(base=base, mtrain=mtrain, mtest=mtest)
+        state, Iteration(item.step, base, mtrain, mtest, further)
       )
       watch.see(item.step, metrics, state)
       done = item.step + 1
@@ -291,14 +330,27 @@ class _Watch:
     finite.check_metrics(step, self._last, state)
 
 
-def _prepare_pixels(config, sources, stop, say):
+def _remember(config, parts, state, pixels):
+  """What method "mar" starts from, on every device."""
+  memory = site_memory.begin(
+    config,
+    parts.network,
+    jax.device_get(state.variables),
+    parts.plan.unlabelled,
+    experiment.create_mar_rules(config),
+    pixels,
+  )
+  return parts.runner.place(memory)
+
+
+def _prepare_pixels(config, datasets, stop, say):
   """The cache on disk, if the configuration asks for it."""
   if config.data.cache != "disk":
     return None
   from metabin_jax.data import pixel_preparation
 
   return pixel_preparation.prepare(
-    sources,
+    datasets,
     height=config.data.height_px,
     width=config.data.width_px,
     root=config.data.cache_dir or None,
@@ -328,5 +380,5 @@ def _create_source(config, plan, pixels):
 
 
 def _count_images(item) -> int:
-  batches = [*item.base, item.mtrain, item.mtest]
+  batches = [*item.base, item.mtrain, item.mtest, item.unlabelled]
   return sum(len(batch.pid) for batch in batches if batch is not None)

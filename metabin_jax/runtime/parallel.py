@@ -31,6 +31,8 @@ Step = Callable[..., tuple[Any, dict[str, jax.Array]]]
 
 RUNNERS = ("jit", "shard_map", "pmap")
 MOMENTS = ("global", "device")
+# Name of the leaf of a state that has a row for each image of a data set.
+_SHARED = "multilabels"
 _AXES = {
   "global": collectives.BATCH,
   "device": collectives.BATCH_DEVICE_MOMENTS,
@@ -156,16 +158,18 @@ class Runner:
 
     named.__name__ = named.__qualname__ = name
     if self.kind == "jit":
-      return jax.jit(named, donate_argnums=0, out_shardings=self._whole)
+      return functools.partial(self._run_whole, {}, named)
     return functools.partial(self._run_mapped, {}, named)
 
   def place(self, state: PyTree) -> PyTree:
     """Lays a state out on every device.
 
     On one device the arrays are those of `state`, if they were there already:
-    a step of `compile` then consumes them.
+    a step of `compile` then consumes them. Under "jit" the devices of one
+    process share the rows of what grows with the data (`_SHARED`), if their
+    number divides it; the other runners keep it whole on each.
     """
-    return jax.device_put(state, self._whole)
+    return jax.device_put(state, self._layout(state))
 
   def any_flag(self) -> Callable[[bool], jax.Array]:
     """any(flag) -> whether some process called it with True, as an array."""
@@ -197,6 +201,29 @@ class Runner:
       return jax.make_array_from_process_local_data(self._split, rows)
 
     return jax.tree.map(lay_out, batch)
+
+  def _layout(self, state):
+    """The sharding of every leaf of a state."""
+    shares = self.kind == "jit" and jax.process_count() == 1
+
+    def choose(path, leaf):
+      fits = shares and path and getattr(path[-1], "name", "") == _SHARED
+      if fits and leaf.shape[0] % len(self.devices) == 0:
+        return self._split
+      return self._whole
+
+    return jax.tree_util.tree_map_with_path(choose, state)
+
+  def _run_whole(self, programs, step, state, *batches):
+    if not programs:
+      layout = self._layout(state)
+      same = all(leaf is self._whole for leaf in jax.tree.leaves(layout))
+      programs["only"] = jax.jit(
+        step,
+        donate_argnums=0,
+        out_shardings=self._whole if same else (layout, self._whole),
+      )
+    return programs["only"](state, *batches)
 
   def _run_mapped(self, programs, step, state, *batches):
     program = programs.get(len(batches))

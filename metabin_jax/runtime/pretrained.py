@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from metabin_jax.interop import matching, sources, weights
-from metabin_jax.runtime import leaves, scoring
+from metabin_jax.runtime import leaves, run_folder, scoring
 
 _OURS = "metabin_jax"
 
@@ -20,11 +20,14 @@ class Initial(NamedTuple):
     weights: by our paths.
     origin: as the user wrote it.
     sha256: of the file, or of the arrays of a run.
+    labels_sha256: of a run, `experiment.fingerprint` of its training images;
+      "" for a file.
   """
 
   weights: weights.Weights
   origin: str
   sha256: str
+  labels_sha256: str = ""
 
 
 def load(text: str) -> Initial:
@@ -48,14 +51,19 @@ def load(text: str) -> Initial:
 
 
 def start(
-  variables: Mapping[str, Any], initial: Initial, norm: str
+  variables: Mapping[str, Any],
+  initial: Initial,
+  norm: str,
+  *,
+  classifier: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Puts weights into a freshly made network; its classifier stays new.
+  """Puts weights into a freshly made network.
 
   Args:
     variables: of the network.
     initial: from `load`.
     norm: arm of the network.
+    classifier: take the classifier too; without, it stays new.
 
   Returns:
     (variables, record): the record is JSON data for `run.json`.
@@ -63,7 +71,7 @@ def start(
   Raises:
     UserError: if the weights do not fit.
   """
-  filled = weights.fill(variables, initial.weights, norm)
+  filled = weights.fill(variables, initial.weights, norm, classifier=classifier)
   return filled.variables, describe(initial, filled)
 
 
@@ -118,4 +126,5 @@ def _load_run(folder: pathlib.Path, text: str) -> Initial:
     weights.Weights(network, arrays, run.network.num_classes, ()),
     text,
     run.card["model"]["sha256"],
+    (run_folder.load_description(folder) or {}).get("data_sha256", ""),
   )

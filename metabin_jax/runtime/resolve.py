@@ -13,33 +13,48 @@ from ml_collections import config_dict
 from metabin_jax import default_config
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation.average_precision import AP_CONVENTIONS
-from metabin_jax.methods import objectives, optim
-from metabin_jax.models import registry
+from metabin_jax.methods import bnta, objectives, optim
+from metabin_jax.models import registry, reid
+from metabin_jax.ops import cross_view, joint_embedding, part_losses
 from metabin_jax.runtime import parallel, plugins, section_checks
 
 # Methods that split the domains into meta-train and meta-test.
 META_METHODS = ("metabin", "mldg")
 _CHOICES = {
-  "method": ("metabin", "joint", "mldg"),
+  "method": ("metabin", "joint", "mldg", "mar"),
   "preset": tuple(default_config.PRESETS),
   "model.last_stride": (1, 2),
+  # "stripes" has no weights to train, and is for adaptation.
+  "model.heads": ("none", "bnta"),
+  "model.neck": reid.NECKS,
   "model.dtype": ("float32", "bfloat16"),
   "data.sampler": ("identity", "balanced", "shuffle"),
   "data.loader": ("array", "tf"),
   "data.cache": ("memory", "disk", "none"),
   "loss.smoothing_spread": ("others", "all"),
+  "loss.part_reduction": part_losses.REDUCTIONS,
   "optim.optimizer": optim.OPTIMIZERS,
   "optim.schedule": optim.SCHEDULES,
   "meta.second_order_by": ("reverse", "forward"),
+  "mar.joint_form": joint_embedding.FORMS,
+  "mar.view_reduction": cross_view.REDUCTIONS,
   "parallel.runner": parallel.RUNNERS,
   "parallel.batch_moments": parallel.MOMENTS,
   "eval.metric": ("cosine", "euclidean"),
   "eval.ap": AP_CONVENTIONS,
   "eval.adapt_bn": ("none", "gallery", "all"),
+  "eval.adapt": ("none", "bnta"),
+  "eval.bnta.images_of": ("gallery", "all"),
+  "eval.bnta.reduction": part_losses.REDUCTIONS,
+  "eval.bnta.position_parts": bnta.POSITION_PARTS,
+  "eval.bnta.statistics": bnta.STATISTICS,
+  "eval.bnta.forward": bnta.FORWARD,
+  "eval.bnta.optimizer": bnta.OPTIMIZERS,
   "eval.place": ("auto", "host", "device"),
 }
 _POSITIVE = (
   "model.width",
+  "model.parts",
   "data.height_px",
   "data.width_px",
   "data.batch_size",
@@ -50,10 +65,17 @@ _POSITIVE = (
   "meta.num_mtrain",
   "meta.first_base_updates",
   "meta.beta_period_epochs",
+  "mar.batch_size",
+  "mar.scale",
+  "mar.margin",
   "train.epochs",
   "train.log_every_steps",
   "train.keep_checkpoints",
   "eval.batch_size",
+  "eval.bnta.pairs",
+  "eval.bnta.batch_pairs",
+  "eval.bnta.epochs",
+  "eval.bnta.lr",
   "eval.rerank_k1",
   "eval.rerank_k2",
 )
@@ -69,16 +91,32 @@ _NOT_NEGATIVE = (
   "optim.warmup_factor",
   "optim.decay",
   "meta.beta_low",
+  "mar.ratio",
+  "mar.view_weight",
+  "mar.source_weight",
+  "mar.joint_weight",
+  "mar.first_mining_epochs",
   "train.seed",
   "train.steps_per_epoch",
   "train.steps",
   "train.checkpoint_every_steps",
+  "eval.bnta.images",
+  "eval.bnta.seed",
+  "eval.bnta.match_weight",
+  "eval.bnta.margin",
+  "eval.bnta.momentum",
   "eval.query_expansion",
   "parallel.devices",
 )
-_SHARES = ("loss.smoothing", "optim.momentum")  # in [0, 1)
+# In [0, 1).
+_SHARES = (
+  "loss.smoothing",
+  "optim.momentum",
+  "mar.label_momentum",
+  "mar.threshold_momentum",
+)
 # Keys that stay None, and those that the preset fills in.
-_OPTIONAL = ("meta.beta_fixed",)
+_OPTIONAL = ("meta.beta_fixed", "mar.center_momentum")
 _MOST_SEED = 2**31 - 1
 
 
@@ -117,6 +155,9 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.FrozenConfigDict:
   section_checks.check_recipe(config)
   section_checks.check_meta(config)
   section_checks.check_snr(config)
+  section_checks.check_parts(config)
+  section_checks.check_adaptation(config)
+  section_checks.check_mar(config)
   section_checks.check_parallel(config.parallel)
   _check_rho(config)
   return config_dict.FrozenConfigDict(config)
@@ -220,7 +261,7 @@ def _check_tuples(config):
         f"{', '.join(objectives.NAMES)}. On the command line quote the tuple: "
         f"\"--config.loss.{phase}=('ce','triplet')\"."
       )
-  for key in ("sources", "targets"):
+  for key in ("sources", "unlabelled", "targets"):
     if not all(isinstance(spec, str) for spec in config.data[key]):
       raise UserError(
         f"data.{key} is {config.data[key]}; write descriptions: "

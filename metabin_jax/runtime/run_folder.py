@@ -84,8 +84,16 @@ def versions() -> dict[str, str]:
   }
 
 
-def describe_sources(sources: Sequence[DataSet]) -> list[dict[str, Any]]:
-  """What a reader of results must know of the training data, as JSON data."""
+def describe_sources(
+  sources: Sequence[DataSet], *, labels: bool = True
+) -> list[dict[str, Any]]:
+  """What a reader of results must know of the training data, as JSON data.
+
+  Args:
+    sources: the data sets.
+    labels: whether persons were known to the method; if not, it is said.
+  """
+  unlabelled = {} if labels else {"labels": "not used"}
   return [
     {
       "name": source.name,
@@ -94,6 +102,7 @@ def describe_sources(sources: Sequence[DataSet]) -> list[dict[str, Any]]:
       "variant": source.provenance.variant,
       "notes": list(source.provenance.notes),
       "terms": terms(source.provenance.public),
+      **unlabelled,
     }
     for source in sources
   ]
@@ -160,6 +169,8 @@ def check_same_run(
   ]
   if stored["data_sha256"] != now["data_sha256"]:
     changed.append("the training images or their labels")
+  if stored.get("unlabelled_sha256") != now.get("unlabelled_sha256"):
+    changed.append("the images of data.unlabelled")
   # Runs of before plug-ins were recorded have none.
   if stored.get("plugins", {}) != now.get("plugins", {}):
     changed.append("the files of model.plugins")

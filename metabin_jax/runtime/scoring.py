@@ -17,6 +17,7 @@ from metabin_jax.evaluation import adabn, evaluate, extract, settings, summary
 from metabin_jax.evaluation.summary import Summary
 from metabin_jax.models.reid import PIXEL_MEAN, PIXEL_STD
 from metabin_jax.runtime import (
+  adaptation,
   checkpoint,
   digest,
   distributed,
@@ -27,6 +28,8 @@ from metabin_jax.runtime import (
 )
 
 EmbedRecords = Callable[[Sequence[Record]], np.ndarray]
+# Target -> fold -> counts of what was adapted on.
+AdaptedFolds = dict[str, dict[str, dict[str, int]]]
 
 
 class LoadedRun(NamedTuple):
@@ -139,7 +142,7 @@ def override_eval(config: Any, changes: Mapping[str, Any]) -> Any:
 
   Args:
     config: the configuration; it stays as it is.
-    changes: new values by the name of the key.
+    changes: new values by the name of the key; of `bnta` some of its own keys.
 
   Returns:
     The changed configuration, resolved again.
@@ -148,7 +151,16 @@ def override_eval(config: Any, changes: Mapping[str, Any]) -> Any:
     UserError: if a value is not allowed.
   """
   data = resolve.to_dict(config)
+  changes = dict(changes)
+  how = changes.pop("bnta", {})
+  data["eval"]["bnta"] |= how
   data["eval"] |= changes
+  if how and data["eval"]["adapt"] != "bnta":
+    raise UserError(
+      f"eval.bnta is given {', '.join(how)}, and nothing is adapted, as "
+      f"eval.adapt is {data['eval']['adapt']!r}; set it to 'bnta' too "
+      "(--adapt=bnta)."
+    )
   return resolve.resolve(resolve.from_dict(data))
 
 
@@ -157,6 +169,8 @@ def score(
   network: Any,
   variables: Mapping[str, Any],
   targets: Sequence[DataSet],
+  *,
+  adapted: AdaptedFolds | None = None,
 ) -> dict[str, Summary]:
   """Evaluates on every target.
 
@@ -165,6 +179,8 @@ def score(
     network: the network.
     variables: its weights.
     targets: checked data sets with folds.
+    adapted: gets target -> fold -> `adaptation.Adapted.counts`, where the
+      network is adapted before it is scored.
 
   Returns:
     Summary by target name, see `evaluation.summary.combine_folds`.
@@ -176,7 +192,9 @@ def score(
     target.name: summary.combine_folds(
       [
         summary.summarize(ranked.ranking, config.eval.ranks)
-        for ranked in rank_target(config, network, variables, target)
+        for ranked in rank_target(
+          config, network, variables, target, adapted=adapted
+        )
       ]
     )
     for target in targets
@@ -184,7 +202,12 @@ def score(
 
 
 def rank_target(
-  config: Any, network: Any, variables: Mapping[str, Any], target: DataSet
+  config: Any,
+  network: Any,
+  variables: Mapping[str, Any],
+  target: DataSet,
+  *,
+  adapted: AdaptedFolds | None = None,
 ) -> Iterator[evaluate.RankedFold]:
   """Embeds a target and ranks its folds.
 
@@ -193,6 +216,7 @@ def rank_target(
     network: the network.
     variables: its weights.
     target: a checked data set with folds.
+    adapted: see `score`.
 
   Yields:
     The folds, in their order.
@@ -224,11 +248,26 @@ def rank_target(
         embed_paths, [record.path for record in records]
       )
 
-    if chosen.adapt_bn == "none":
+    if chosen.adapt_bn == chosen.adapt == "none":
       embed = embed_with(variables)
       yield from evaluate.rank_folds(target.folds, embed, chosen)
       return
-    for fold in target.folds:
-      paths = adabn.choose_paths(fold, chosen.adapt_bn)
-      adapted = adabn.adapt(network, variables, load, paths, size)
-      yield from evaluate.rank_folds([fold], embed_with(adapted), chosen)
+    for fold in target.folds:  # each from the weights of the training
+      if chosen.adapt == "bnta":
+        rules, plan = adaptation.from_config(chosen.bnta)
+        found = adaptation.adapt(
+          network,
+          variables,
+          load,
+          adabn.choose_paths(fold, chosen.bnta.images_of),
+          rules=rules,
+          plan=plan,
+          batch_size=size,
+        )
+        if adapted is not None:
+          adapted.setdefault(target.name, {})[fold.name] = found.counts()
+        moved = found.variables
+      else:
+        paths = adabn.choose_paths(fold, chosen.adapt_bn)
+        moved = adabn.adapt(network, variables, load, paths, size)
+      yield from evaluate.rank_folds([fold], embed_with(moved), chosen)

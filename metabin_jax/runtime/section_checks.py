@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from metabin_jax.errors import UserError
+from metabin_jax.methods import bnta, objectives
 
 # Losses that compare images of a batch: no use if each shows somebody else.
 _ON_PAIRS = ("triplet", "shuffle", "scatter", "snr")
@@ -34,10 +35,12 @@ def check_recipe(config: Any) -> None:
     )
   if config.data.sampler != "shuffle":
     return
+  if config.method == "mar":
+    return
   if config.method != "joint":
     raise UserError(
-      "data.sampler 'shuffle' is for method 'joint'; use 'identity' or "
-      f"'balanced' for method {config.method!r}."
+      "data.sampler 'shuffle' is for methods 'joint' and 'mar'; use 'identity' "
+      f"or 'balanced' for method {config.method!r}."
     )
   pairs = [name for name in config.loss.base if name in _ON_PAIRS]
   if pairs:
@@ -103,6 +106,25 @@ def check_snr(config: Any) -> None:
     )
 
 
+def check_parts(config: Any) -> None:
+  """Checks that losses of the parts of a body have their heads.
+
+  Args:
+    config: a configuration without blanks, each value one that exists.
+
+  Raises:
+    UserError: names the key, its value and what is allowed.
+  """
+  for phase in ("base", "mtrain", "mtest"):
+    of_parts = [n for n in config.loss[phase] if n in objectives.OF_PARTS]
+    if of_parts and config.model.heads != "bnta":
+      raise UserError(
+        f"loss.{phase} has {of_parts[0]!r}, a loss of the heads that "
+        f"model.heads 'bnta' adds, and model.heads is {config.model.heads!r}; "
+        "change it, or leave the loss out."
+      )
+
+
 def check_parallel(section: Any) -> None:
   """Checks the section `parallel`.
 
@@ -151,6 +173,101 @@ def check_eval(section: Any) -> None:
     raise UserError(
       f"eval.query_expansion is {section.query_expansion}, and it averages "
       "directions: set eval.metric to 'cosine', or eval.query_expansion to 0."
+    )
+
+
+def check_adaptation(config: Any) -> None:
+  """Checks `eval.adapt` and what belongs to it.
+
+  Args:
+    config: a configuration without blanks, each value one that exists.
+
+  Raises:
+    UserError: names the key, its value and what is allowed.
+  """
+  section = config.eval.bnta
+  for key, known in (
+    ("groups", bnta.GROUPS),
+    ("bn_arrays", bnta.BN_ARRAYS),
+    ("losses", bnta.LOSSES),
+  ):
+    if not set(section[key]) <= set(known):
+      raise UserError(
+        f"eval.bnta.{key} is {tuple(section[key])}; name some of "
+        f"{', '.join(known)}."
+      )
+  if not section.losses:
+    raise UserError(
+      f"eval.bnta.losses is (); name at least one of {', '.join(bnta.LOSSES)}."
+    )
+  if section.momentum > 1:
+    raise UserError(
+      f"eval.bnta.momentum is {section.momentum}; it is a share, from 0 to 1."
+    )
+  if config.eval.adapt == "none":
+    return
+  if config.eval.adapt_bn != "none":
+    raise UserError(
+      f"eval.adapt is {config.eval.adapt!r} and eval.adapt_bn "
+      f"{config.eval.adapt_bn!r}; adapt by one of them, and set the other to "
+      "'none'."
+    )
+  if "position" in section.losses and config.model.heads != "bnta":
+    raise UserError(
+      "eval.bnta.losses has 'position', and this network was trained without "
+      "part heads (model.heads is 'none'): adapt it by the loss 'match' alone "
+      "(--bnta losses=match), or train with --config.model.heads=bnta."
+    )
+  _check_trained_heads(config)
+
+
+def _check_trained_heads(config):
+  trained = {
+    name for phase in ("base", "mtrain", "mtest") for name in config.loss[phase]
+  }
+  untrained = [n for n in config.eval.bnta.losses if n not in trained]
+  if config.model.heads == "bnta" and untrained:
+    raise UserError(
+      f"eval.bnta.losses has {untrained[0]!r}, and this network's head for it "
+      "was not trained: no loss of its training has it. Adapt by another one "
+      "(--bnta losses=...), or train with it in loss.base."
+    )
+
+
+def check_mar(config: Any) -> None:
+  """Checks what belongs to method "mar", and that no other has it.
+
+  Args:
+    config: a configuration without blanks, each value one that exists.
+
+  Raises:
+    UserError: names the key, its value and what is allowed.
+  """
+  section = config.mar
+  if section.ratio > 1:
+    raise UserError(
+      f"mar.ratio is {section.ratio}; it is a share of pairs, from 0 to 1."
+    )
+  momentum = section.center_momentum
+  if momentum is not None and not 0 <= momentum <= 1:
+    raise UserError(
+      f"mar.center_momentum is {momentum}; it is a share, from 0 to 1, or None."
+    )
+  if section.batch_size < 2:
+    raise UserError(
+      f"mar.batch_size is {section.batch_size}; mining needs at least 2 images."
+    )
+  if config.method != "mar":
+    if config.data.unlabelled:
+      raise UserError(
+        "data.unlabelled is for method 'mar', and method is "
+        f"{config.method!r}; empty it, or change the method."
+      )
+    return
+  if config.model.neck != "none":
+    raise UserError(
+      f"model.neck is {config.model.neck!r}, and method 'mar' compares what "
+      "the network pools; set it to 'none'."
     )
 
 

@@ -112,6 +112,7 @@ def test_a_small_network_trains_and_is_scored(place, capsys):
   assert "mAP (mar)" in text
 
 
+@pytest.mark.slow
 def test_a_run_remembers_its_sources_when_they_are_gone(place, data, capsys):
   importlib.import_module("miniatures.cuhk01").build(place)
   sources = place / "sources"

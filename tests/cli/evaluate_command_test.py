@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import shutil
 
+import numpy as np
 import pytest
 import tiny_run
 
@@ -149,9 +151,9 @@ def test_flags_change_the_evaluation(runs, capsys, tmp_path, monkeypatch):
   seen = []
   score = scoring.score
 
-  def watched(config, *args):
+  def watched(config, *args, **options):
     seen.append(config.eval)
-    return score(config, *args)
+    return score(config, *args, **options)
 
   monkeypatch.setattr(scoring, "score", watched)
   flags = (
@@ -174,6 +176,46 @@ def test_flags_change_the_evaluation(runs, capsys, tmp_path, monkeypatch):
     assert (section.ap, section.cross_camera) == ("trapezoid", False)
     assert section.adapt_bn == "gallery"
     assert not section.rerank
+
+
+def test_adapting_to_each_gallery(runs, capsys, tmp_path):
+  """The run stays as it is, and the numbers say how they were made."""
+  file = tmp_path / "scores.json"
+  before = tiny_run.leaves(pathlib.Path(runs[1]))
+  plain_scores, _ = evaluate(capsys, runs[1])
+  flags = ("--adapt=bnta", "--bnta=losses=match", "--bnta", "lr=0.5")
+  out, _ = evaluate(capsys, runs[1], *flags, f"--json={file}")
+  want = (
+    "cosine, AP interpolation-free, BNTA on the gallery moved bn "
+    "(mean+var+scale+bias) by match, adam 0.5, 1 x 128 pairs at most, seed 0"
+  )
+  assert plain(out) == [f"evaluation: {want}"]
+  assert "\nbn adapted to test: images 10, pairs 5, steps 1\n" in out
+  written = json.loads(file.read_text())
+  assert written["evaluation"] == {"bn": want}
+  counts = {"images": 10, "pairs": 5, "steps": 1}
+  assert written["adapted"] == {"bn": {"test": {"test": counts}}}
+  after = tiny_run.leaves(pathlib.Path(runs[1]))
+  for name, value in before.items():
+    np.testing.assert_array_equal(value, after[name])
+  again, _ = evaluate(capsys, runs[1])
+  assert again == plain_scores
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
+    (("--adapt=bnta",), "part heads"),
+    (("--bnta=losses=match",), "nothing is adapted, as eval.adapt is 'none'"),
+    (("--adapt=tent",), "'tent'"),
+    (("--adapt=bnta", "--bnta=loss=match"), "sets no key of eval.bnta"),
+    (("--adapt=bnta", "--bnta=lr=high"), "another type than the default"),
+    (("--adapt=bnta", "--bnta=losses=match", "--adapt-bn=all"), "one of them"),
+  ],
+)
+def test_adapting_in_ways_that_do_not_exist(runs, capsys, flags, message):
+  assert main(["evaluate", runs[1], *flags]) == 2
+  assert message in capsys.readouterr().err
 
 
 def test_flags_win_over_the_run(runs, capsys, tmp_path):

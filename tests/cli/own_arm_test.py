@@ -88,6 +88,7 @@ def test_it_trains_and_is_scored_again(folder):
   assert "model.plugins" in said
 
 
+@pytest.mark.slow
 def test_it_stands_in_a_table_beside_the_papers_arms(folder):
   settings = (
     *(word.removeprefix("--config.") for word in SMALL),

@@ -70,10 +70,25 @@ def test_two_targets_of_one_name_must_be_the_same_data():
       provenance.reject_other_data(TARGET, changed)
 
 
+def test_what_was_adapted_on():
+  folds = {
+    "split0": {"images": 30, "pairs": 15, "steps": 1},
+    "split1": {"images": 28, "pairs": 14, "steps": 1},
+  }
+  context = provenance.Context(
+    [TARGET], {"a": "x"}, {"a": []}, {"a": 7}, adapted={"a": {"viper": folds}}
+  )
+  assert provenance.lines(context)[-1] == (
+    "a adapted to viper: images 28 to 30, pairs 14 to 15, steps 1"
+  )
+  assert provenance.to_json(context)["adapted"] == {"a": {"viper": folds}}
+
+
 def test_warnings_and_steps():
   context = provenance.Context(
     [TARGET], {"a": "cosine"}, {"a": []}, {"a": 7}, ["a: not checked"]
   )
   assert provenance.lines(context)[-1] == "warning: a: not checked"
   found = provenance.to_json(context)
+  assert "adapted" not in found
   assert (found["steps"], found["warnings"]) == ({"a": 7}, ["a: not checked"])

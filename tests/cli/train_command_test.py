@@ -125,6 +125,7 @@ def test_the_module_trains_like_the_command(tmp_path, monkeypatch, no_scores):
   }
 
 
+@pytest.mark.slow
 def test_bfloat16_is_finite(tmp_path, no_scores):
   assert (
     tiny_run.train(
@@ -148,6 +149,7 @@ def test_bfloat16_is_finite(tmp_path, no_scores):
     assert leaf.dtype.itemsize == 4, name
 
 
+@pytest.mark.slow  # data/pipeline_test.py compares the loaders' batches
 @pytest.mark.skipif(
   not importlib.util.find_spec("tensorflow"), reason="no TensorFlow"
 )
@@ -160,7 +162,7 @@ def test_the_tf_loader_trains_the_same(tmp_path, no_scores):
 def test_beta_can_be_fixed_by_a_flag(tmp_path, monkeypatch):
   configs = []
 
-  def stop(config, records, initialize):
+  def stop(config, *unused):
     configs.append(config)
     raise KeyboardInterrupt
 

@@ -138,3 +138,65 @@ def test_parts_are_equal_or_refused():
   for index, count in ((2, 2), (-1, 2), (0, 0)):
     with pytest.raises(ValueError, match="is no part"):
       make(part=batches.Part(index, count))
+
+
+def site(count=10, cameras=3):
+  return [
+    Record(f"/site/{i}", f"s/{i % 4}", i % cameras, "site")
+    for i in range(count)
+  ]
+
+
+def test_unlabelled_batches_beside_the_base_batches():
+  plan = make(
+    num_mtrain=None,
+    first_base_updates=1,
+    unlabelled=site(),
+    unlabelled_size=4,
+  )
+  assert plan.paths == plan.pool.paths + tuple(r.path for r in site())
+  epochs = []
+  for step in range(4):
+    base, further = plan.draws(step)
+    assert [base.stream, further.stream] == ["base", "unlabelled"]
+    epochs.append(further.rows - 48)
+  # Each image at most once in an epoch of two batches; then anew.
+  for first, second in (epochs[:2], epochs[2:]):
+    both = np.concatenate([first, second])
+    assert len(set(both.tolist())) == 8
+    assert set(both.tolist()) <= set(range(10))
+  assert (
+    np.concatenate(epochs[:2]).tolist() != np.concatenate(epochs[2:]).tolist()
+  )
+  pixels = np.zeros((12, 8, 4, 3), np.uint8)
+  got = plan.assemble(3, plan.draws(3), [pixels, pixels[:4]]).unlabelled
+  assert got.row.tolist() == epochs[3].tolist()
+  assert got.view.tolist() == [row % 3 for row in epochs[3]]
+  assert got.pid.tolist() == [row % 4 for row in epochs[3]]
+
+
+def test_base_batches_do_not_hang_on_the_unlabelled():
+  alone = make(num_mtrain=None)
+  both = make(num_mtrain=None, unlabelled=site(), unlabelled_size=4)
+  for step in range(3):
+    draws = [d for d in both.draws(step) if d.stream == "base"]
+    for one, other in zip(alone.draws(step), draws, strict=True):
+      np.testing.assert_array_equal(one.rows, other.rows)
+
+
+def test_views_are_cameras_of_a_domain():
+  records = [
+    Record(f"/site/{i}", "p", camid, domain)
+    for i, (camid, domain) in enumerate(
+      [(7, "b"), (7, "a"), (2, "b"), (7, "b"), (-1, "a")]
+    )
+  ]
+  found = batches.make_unlabelled(records, batch_size=2, seed=0)
+  assert found.num_views == 4
+  # Domains by first appearance, then by camera.
+  assert found.view.tolist() == [1, 3, 0, 1, 2]
+
+
+def test_too_few_unlabelled():
+  with pytest.raises(UserError, match=r"use mar.batch_size=10 or less"):
+    make(num_mtrain=None, unlabelled=site(), unlabelled_size=11)

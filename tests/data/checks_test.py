@@ -164,3 +164,36 @@ def test_folds_that_do_not_differ_are_refused():
   known = Provenance(public="ilids")
   with pytest.raises(UserError, match="have the same queries, so"):
     checks.check_targets([], [dataclasses.replace(own, provenance=known)])
+
+
+def site(name="x", camid=0):
+  return DataSet(name, tuple(rec(f"{name}/{p}", camid, name) for p in "12"))
+
+
+def test_unlabelled_are_counted():
+  report = checks.check_unlabelled([source()], [site("x"), site("y", 4)])
+  assert (report.num_images, report.num_views) == (4, 2)
+  unknown = [site(camid=-1)]
+  assert checks.check_unlabelled([source()], unknown, cameras=False)
+
+
+@pytest.mark.parametrize(
+  ("datasets", "message"),
+  [
+    ([], "data.unlabelled names none"),
+    ([site("s")], "2 data sets are named 's'"),
+    ([site(), site()], "2 data sets are named 'x'"),
+    ([DataSet("x")], "'x' of data.unlabelled has no training image"),
+    (
+      [site(camid=-1)],
+      "2 images of 'x' have no camera number, .*view_weight=0",
+    ),
+    (
+      [DataSet("x", (rec("x/1", path="/none/s/1_1"),))],
+      "shares 1 image files with the sources, such as /none/s/1_1",
+    ),
+  ],
+)
+def test_bad_unlabelled(datasets, message):
+  with pytest.raises(UserError, match=message):
+    checks.check_unlabelled([source()], datasets)

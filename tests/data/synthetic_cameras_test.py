@@ -69,6 +69,19 @@ def test_camera_0_asks_and_the_others_answer():
   assert {s.camera for s in shots if s.split == "gallery"} == set(range(1, 6))
 
 
+def test_a_site_has_cameras_and_both_parts():
+  site = presets.PRESETS["site"]
+  shots = camera_listing.list_shots(site)
+  counts = collections.Counter(shot.split for shot in shots)
+  # As docs/synthetic.md says.
+  assert counts == {"train": 768, "query": 90, "gallery": 600}
+  assert {shot.domain_name for shot in shots} == {"dusk"}
+  train = [shot for shot in shots if shot.split == "train"]
+  tested = {shot.identity for shot in shots if shot.split != "train"}
+  assert {shot.camera for shot in train} == set(range(6))
+  assert not {shot.identity for shot in train} & tested
+
+
 def test_other_presets_keep_their_pictures_and_folders(monkeypatch):
   quick = presets.PRESETS["quick"]
   assert camera_listing.list_shots(quick) == listing.list_shots(quick)

@@ -36,10 +36,11 @@ def as_tuples(pairs):
   ]
 
 
-def test_brute_force_on_500_problems():
+def test_brute_force_on_500_problems(monkeypatch):
   """Half of them with many ties; odd N, N < 2K, copies, one image."""
   rng = np.random.default_rng(0)
   for trial in range(500):
+    monkeypatch.setattr(part_pairs, "_CANDIDATES", 1 + trial % 7)
     shape = rng.integers(1, (14, 7, 5))
     if trial % 2:
       features = rng.normal(size=shape)
@@ -82,6 +83,20 @@ def test_all_images_alike():
   found = part_pairs.pair_images(np.zeros((7, 3, 2)), 9, block=2)
   assert found.rows.tolist() == [[0, 1], [2, 3], [4, 5]]
   assert found.parts.tolist() == [0, 0, 0]
+
+
+def test_copies_are_not_all_compared(monkeypatch):
+  """Of a thousand copies the first that is there is near enough."""
+  compared = []
+  squares = np.square
+  monkeypatch.setattr(
+    np, "square", lambda x: compared.append(len(x)) or squares(x)
+  )
+  monkeypatch.setattr(part_pairs, "_CANDIDATES", 10)
+  found = part_pairs.pair_images(np.ones((300, 6, 4)), 150)
+  assert found.rows.tolist() == np.arange(300).reshape(150, 2).tolist()
+  assert max(compared) <= 10
+  assert sum(compared) <= 10 * 300
 
 
 @pytest.mark.parametrize("count", [0, 1])

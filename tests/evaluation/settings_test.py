@@ -14,12 +14,50 @@ def test_defaults_are_those_of_the_configuration():
   assert {*Settings._fields, "batch_size"} == set(config.eval)
 
 
-@pytest.mark.parametrize("name", Settings._fields)
+@pytest.mark.parametrize("name", sorted({*Settings._fields} - {"bnta"}))
 def test_every_key_is_taken_over(name):
   section = default_config.get_config().eval
   with section.ignore_type():
     section[name] = "other"
   assert settings.from_config(section) == Settings()._replace(**{name: "other"})
+
+
+def test_bnta_is_described_as_it_is_configured():
+  config = default_config.get_config()
+  config.eval.adapt = "bnta"
+  config.model.heads = "bnta"
+  config.loss.base = ("ce", "position", "match")
+  head = "cosine, AP interpolation-free, BNTA on "
+  said = settings.describe(settings.from_config(resolve.resolve(config).eval))
+  assert said == (
+    f"{head}the gallery moved bn (mean+var+scale+bias) by position+match, adam "
+    "0.0005, 1 x 128 pairs at most, seed 0"
+  )
+  changed = {
+    "images_of": "all",
+    "images": 50,
+    "groups": ("in", "rho"),
+    "losses": ("match",),
+    "optimizer": "sgd",
+    "lr": 0.25,
+    "epochs": 3,
+    "pairs": 7,
+    "seed": 4,
+    "symmetric": True,
+    "momentum": 0.5,
+  }
+  for key, value in changed.items():
+    config.eval.bnta[key] = value
+  said = settings.describe(settings.from_config(resolve.resolve(config).eval))
+  assert said == (
+    f"{head}at most 50 images of queries and gallery moved in+rho by match, "
+    "sgd 0.25, 3 x 7 pairs at most, seed 4, symmetric=True, momentum=0.5"
+  )
+
+
+def test_what_is_mentioned_only_if_unusual_has_the_usual_value():
+  section = default_config.get_config().eval.bnta
+  assert {key: section[key] for key in settings._USUAL} == settings._USUAL
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,6 @@ from metabin_jax.evaluation import extract
 NORM_LAYERS, BLOCKS = 20, 8  # of ResNet-18, beside the neck
 
 
-@pytest.fixture(autouse=True)
-def _quick_compile():
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
-
-
 def kinds(folded) -> collections.Counter:
   return collections.Counter(e.primitive.name for e in folded.jaxpr.eqns)
 

@@ -38,7 +38,14 @@ def check_two_golden_iterations(agree, network, norm, rate):
     agree(f"{title}: state", error, 1e-9)
 
 
-@pytest.mark.parametrize("norm", ["bn", "in", "bin_half"])
+@pytest.mark.parametrize(
+  "norm",
+  [
+    "bn",
+    pytest.param("in", marks=pytest.mark.slow),
+    pytest.param("bin_half", marks=pytest.mark.slow),
+  ],
+)
 def test_two_golden_iterations_of_resnet18(agree, float64, norm):
   check_two_golden_iterations(agree, "resnet18", norm, 0.01)
 

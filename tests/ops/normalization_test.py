@@ -198,15 +198,26 @@ def test_running_statistics_carry_no_gradient():
   np.testing.assert_array_equal(grad, np.zeros(grad.shape))
 
 
-def test_evaluation_statistics_are_constants():
+def test_evaluation_statistics_are_inputs_like_others():
+  """BNTA's Eq. 14 goes down the slope of a loss by them."""
   scale, bias, *_ = affine()
+  x, stats = draw(), running()
 
   def loss(stats):
-    y, _ = normalization.batch_norm(draw(), scale, bias, stats, mode="eval")
+    y, _ = normalization.batch_norm(x, scale, bias, stats, mode="eval")
     return jnp.sum(y**2)
 
-  for leaf in jax.grad(loss)(running()):
-    np.testing.assert_array_equal(leaf, np.zeros(leaf.shape))
+  found = jax.grad(loss)(stats)
+  inverse = 1 / np.sqrt(np.asarray(stats.var) + normalization.EPSILON)
+  centered = np.asarray(x) - stats.mean
+  outer = 2 * (scale * centered * inverse + bias) * scale
+  axes = tuple(range(x.ndim - 1))
+  np.testing.assert_allclose(
+    found.mean, -np.sum(outer * inverse, axes), rtol=1e-4
+  )
+  np.testing.assert_allclose(
+    found.var, -np.sum(outer * centered * inverse**3 / 2, axes), rtol=1e-4
+  )
 
 
 def test_images_do_not_influence_each_other_in_eval():

@@ -159,7 +159,13 @@ def test_settings_of_the_losses_are_the_runs(run, monkeypatch):
   loss = run.description["config"]["loss"]
   words = {
     key: loss[key]
-    for key in ("margin", "smoothing", "smoothing_spread", "scatter_normalize")
+    for key in (
+      "margin",
+      "smoothing",
+      "smoothing_spread",
+      "scatter_normalize",
+      "part_reduction",
+    )
   }
   words["weights"] = loss["weights"]
   assert made == [(("ce",), words), (("triplet",), words)]

@@ -103,6 +103,11 @@ def test_lists_follow_the_settings(run, loaded, target):
   assert "re-ranked k1=3 k2=2" in reranked
   assert "of the network as it was trained" in section(reranked, "maps")
   assert "of the network as it was trained" not in section(plain, "maps")
+  _, adapted = make(
+    run, loaded, target, adapt="bnta", bnta={"losses": ("match",)}
+  )
+  assert "of the network as it was trained" in section(adapted, "maps")
+  assert "BNTA on the gallery moved bn" in adapted
 
 
 def test_weights_of_others_are_shown_as_data(run, loaded):

@@ -9,7 +9,9 @@ import pytest
 from metabin_jax.errors import UserError
 from metabin_jax.repro import arms, scales
 from metabin_jax.repro.arms import ARMS
+from metabin_jax.repro.bnta_arms import BNTA_ARMS
 from metabin_jax.repro.comparator_arms import COMPARATORS
+from metabin_jax.repro.mar_arms import MAR_ARMS
 from metabin_jax.repro.types import SCALES
 from metabin_jax.runtime import resolve
 
@@ -101,8 +103,10 @@ def resolved(name, scale="full", setting="dg"):
 
 
 def test_every_arm_is_stated_in_full():
-  # The comparators are in comparator_recipes_test.py.
-  named = [*CHANGES, *BACKBONES, *(arm.name for arm in COMPARATORS)]
+  # The comparators are in comparator_recipes_test.py, BNTA's in
+  # bnta_arms_test.py, MAR's in mar_arms_test.py.
+  others = (arm.name for arm in (*COMPARATORS, *BNTA_ARMS, *MAR_ARMS))
+  named = [*CHANGES, *BACKBONES, *others]
   assert sorted(named) == sorted(ARMS)
 
 

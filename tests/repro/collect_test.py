@@ -11,6 +11,7 @@ import tiny_study
 from ml_collections import config_dict
 
 from metabin_jax.repro import collect, job_folder, jobs, origins, render
+from metabin_jax.repro.types import scoring_name
 from metabin_jax.runtime import resolve
 
 COST: Any = tiny_study.FACTS["cost"]
@@ -26,7 +27,7 @@ def snapshot(step, rank_1, **targets):
 
 def write(out, task, rank_1, best=None, **changes):
   """A finished job with one target, and the average of its own."""
-  job, config = task
+  job, config, _ = task
   folder = job_folder.find(out, job)
   folder.save_job(job, resolve.to_dict(config), ())
   final = snapshot(6, rank_1, x=rank_1)
@@ -154,13 +155,51 @@ def test_no_difference_of_what_another_rule_computes(tmp_path):
   assert data["rows"][0]["difference"]["average"]["mAP"] == pytest.approx(-10.0)
 
 
+def test_rows_scored_otherwise_share_their_run(tmp_path):
+  bn = tiny_study.STUDY.entries[0]
+  flip = {"flip": True}
+  rows = (
+    bn,
+    dataclasses.replace(bn, label="flipped", scoring=flip),
+    dataclasses.replace(bn, label="expanded", scoring={"query_expansion": 1}),
+  )
+  study = dataclasses.replace(tiny_study.STUDY, entries=rows)
+  choice = jobs.Choice("quick")
+  cells = jobs.list_cells(study, choice, tiny_study.CATALOGUE)
+  (task,) = tiny_study.make_tasks()[:1]
+  assert [cell.jobs for cell in cells] == [(task.job,)] * 3
+  name = scoring_name(flip)
+  assert list(
+    jobs.list_scorings([study], choice, tiny_study.CATALOGUE)[task.job.name]
+  ) == [name, scoring_name({"query_expansion": 1})]
+  way = {"evaluation": "cosine, image and mirror image"}
+  way |= snapshot(6, 0.4, x=0.4)
+  write(tmp_path, task, 0.3, scorings={name: way})
+  configs = {task.job.name: task.config}
+  data = collect.collect(study, choice, cells, configs, tmp_path)
+  means = [row["ours"]["average"]["rank-1"]["mean"] for row in data["rows"][:2]]
+  assert means == pytest.approx([30.0, 40.0])
+  plain, flipped, expanded = data["rows"]
+  assert (plain["evaluation"], plain["best_steps"]) == ([], [6])
+  assert flipped["evaluation"] == [way["evaluation"]]
+  assert (flipped["best_on_target"], flipped["best_steps"]) == ({}, [])
+  assert expanded["missing"] == {"2020": "not run"}
+  text = render.to_markdown(data)
+  assert "| flipped | bn | 1 | 40.0 | 50.0 |" in text
+  assert "* flipped: cosine, image and mirror image\n" in text
+  assert "* expanded (dg), seed 2020: not run" in text
+  # One line of costs, and one best snapshot, for the one training.
+  assert text.count("| BN baseline | bn | 2.00 |") == 1
+  assert "| flipped | bn | 2.00" not in text
+  assert "| flipped | bn | 40.0 | 50.0 | " not in text
+
+
 def test_partial_data_cannot_be_compared():
   for word, partial in (("allow", True), ("no", False)):
     specs = ("viper:/a", f"grid:/a?partial={word}")
-    for key in ("sources", "targets"):
-      config = config_dict.create(
-        data={"sources": ("viper:/a",), "targets": ("viper:/a",)}
-      )
+    keys = ("sources", "unlabelled", "targets")
+    for key in keys:
+      config = config_dict.create(data=dict.fromkeys(keys, ("viper:/a",)))
       config.data[key] = specs
       found = job_folder.is_partial(config_dict.FrozenConfigDict(config))
       assert found == partial

@@ -115,9 +115,11 @@ def test_jobs_lie_apart_and_come_back(tmp_path):
       "arm": "rho",
       "seed": 2020,
       "overrides": {"optim.lr": 0.5},
+      "start": None,
     },
     "config": config,
     "more_targets": ["a:b"],
+    "scorings": {},
   }
   assert folder.load_result() is None
   folder.save_result({"more_targets": ["a:b"]})

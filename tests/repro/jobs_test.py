@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 import tiny_study
 
 from metabin_jax.errors import UserError
 from metabin_jax.repro import jobs
-from metabin_jax.repro.types import Arm, Entry, Job
+from metabin_jax.repro.types import Arm, Entry, Job, load_job
 
 
 def study(*entries, settings=("dg",)):
@@ -184,8 +185,27 @@ def test_names_tell_all_that_makes_a_run_apart():
     dataclasses.replace(job, seed=1),
     dataclasses.replace(job, overrides={"optim.lr": 0.2}),
   ]
-  assert len({job.name, *(other.name for other in others)}) == 5
+  others.append(dataclasses.replace(job, start=job))
+  others.append(dataclasses.replace(job, start=others[0]))
+  assert len({job.name, *(other.name for other in others)}) == 7
   assert job.name == Job("quick", "dg", "rho", 2020, {"optim.lr": 0.1}).name
+
+
+def test_a_job_is_read_back_with_its_start():
+  job = tiny_study.job(**{"optim.lr": 0.1})
+  for one in (job, dataclasses.replace(job, start=tiny_study.job("bn"))):
+    data = json.loads(json.dumps(dataclasses.asdict(one)))
+    assert load_job(data) == one
+    assert load_job(data).name == one.name
+  # As stored before jobs had a start.
+  del data["start"]
+  assert load_job(data) == job
+
+
+def test_names_of_runs_without_a_start_are_what_they_were():
+  """Published tables name them."""
+  job = Job("quick", "dg", "bn", 2020, {"method": "joint", "model.norm": "bn"})
+  assert job.name == "bn-seed2020-462c95f2"
 
 
 def test_seeds():

@@ -42,6 +42,17 @@ def test_tasks_have_what_the_user_says_of_data_and_name_mistakes():
     preparation.make_tasks([job, wrong], tiny_study.CATALOGUE, list)
 
 
+def test_ways_to_score_are_checked_before_anything_runs():
+  job = tiny_study.job("bn", **{"method": "joint", "model.norm": "bn"})
+  ways = {job.name: {"a": {"flip": True}}, "another": {"b": {"ap": "mar"}}}
+  (task,) = preparation.make_tasks([job], tiny_study.CATALOGUE, list, ways)
+  assert task.scorings == {"a": {"flip": True}}
+  # The positioning loss needs a head that this network does not have.
+  ways = {job.name: {"a": {"adapt": "bnta"}}}
+  with pytest.raises(UserError, match=r"^bn \(dg\): .*position"):
+    preparation.make_tasks([job], tiny_study.CATALOGUE, list, ways)
+
+
 def test_data_is_opened_and_checked(tmp_path, monkeypatch):
   tasks = tiny_study.make_tasks((1, 2))
   opened = []
@@ -107,3 +118,7 @@ def test_states(tmp_path):
     f"finished quick dg {job.name}",
     f"stale    quick dg {job.name}",
   ]
+  folder.save_result(result)
+  asked = task._replace(scorings={"a": {"flip": True}})
+  found = preparation.describe_state(tmp_path, asked)
+  assert found == f"to score quick dg {job.name}"

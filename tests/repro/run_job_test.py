@@ -19,12 +19,12 @@ from metabin_jax.runtime import loop, resolve, scoring
 from metabin_jax.runtime.finite import NonFiniteError
 
 
-def make_folder(out, more_targets=(), **changes):
+def make_folder(out, more_targets=(), scorings=None, **changes):
   changes = {"method": "joint", "model.norm": "bn"} | changes
   job = tiny_study.job("bn", **changes)
   config = jobs.make_config(job, tiny_study.base("quick", "dg"))
   folder = job_folder.find(out, job)
-  folder.save_job(job, resolve.to_dict(config), more_targets)
+  folder.save_job(job, resolve.to_dict(config), more_targets, scorings or {})
   return folder
 
 
@@ -49,6 +49,7 @@ def test_the_result_says_what_was_run_and_how(finished):
   result = finished.load_result()
   task = finished.load_job()
   assert {key: result[key] for key in task} == task
+  assert task["scorings"] == {}
   assert [s["step"] for s in result["snapshots"]] == [4, 6]
   assert result["final"] == result["snapshots"][-1]
   assert result["iterations"] == 6
@@ -130,6 +131,41 @@ def test_more_targets_are_scored_later_beside_the_average(tmp_path, finished):
   assert after["final"]["average"] == before["final"]["average"]
   assert after["more_targets"] == [spec]
   assert after["cost"]["sessions"] == 2
+
+
+def test_other_ways_to_score_come_later_and_leave_the_rest(
+  tmp_path, finished, monkeypatch
+):
+  folder = make_folder(tmp_path)
+  shutil.copytree(finished.path, folder.path, dirs_exist_ok=True)
+  make_folder(tmp_path, scorings={"way": {"adapt_bn": "gallery"}})
+  score, configs = scoring.score, []
+
+  def count(config, *rest, **options):
+    configs.append(config.eval.adapt_bn)
+    return score(config, *rest, **options)
+
+  monkeypatch.setattr(run_job.scoring, "score", count)
+  assert run(folder) == 0
+  assert configs == ["gallery"]
+  before, after = finished.load_result(), folder.load_result()
+  assert scores(after) == scores(before)
+  way = after["scorings"]["way"]
+  assert way["changes"] == {"adapt_bn": "gallery"}
+  assert "batch norm adapted to the gallery" in way["evaluation"]
+  assert way["step"] == 6
+  assert way["average"]["mAP"] == way["scores"]["test"]["mAP"]
+  loaded = scoring.load_run(finished.run)
+  target = run_job.readers.open_dataset(loaded.config.data.targets[0])
+  config = scoring.override_eval(loaded.config, way["changes"])
+  want = score(config, loaded.network, loaded.variables, [target])
+  assert way["scores"] == want
+  # Asked for no more, it stays known; a second is added beside it.
+  both = {"way": way["changes"], "more": {"flip": True}}
+  make_folder(tmp_path, scorings=both)
+  assert run(folder) == 0
+  assert configs == ["gallery", "none"]
+  assert folder.load_result()["scorings"]["way"] == way
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import signal
@@ -31,7 +32,7 @@ def run(tasks, out, said, **words):
 
 
 def folders(tasks, out):
-  return [job_folder.find(out, job) for job, _ in tasks]
+  return [job_folder.find(out, task.job) for task in tasks]
 
 
 def starts(folder) -> int:
@@ -41,6 +42,42 @@ def starts(folder) -> int:
 
 def paths(listed):
   return [folder.path for folder in listed]
+
+
+def with_start(seeds=(2020,)):
+  """The tasks of the study, each rho run behind a bn run that it needs."""
+  tasks = tiny_study.make_tasks(seeds)
+  starts = {t.job.seed: t.job for t in tasks if t.job.arm == "bn"}
+  return [
+    task._replace(
+      job=dataclasses.replace(task.job, start=starts[task.job.seed])
+    )
+    if task.job.arm == "rho"
+    else task
+    for task in tasks
+  ]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_run_waits_for_the_one_that_it_starts_from(
+  tmp_path, said, processes, order
+):
+  tasks = with_start((2020, 2021))[::order]
+  outcome = run(tasks, tmp_path, said, processes=processes)
+  assert outcome.status == 0
+  assert len(outcome.finished) == 4
+  done = [line.split("] ")[1].split(" (")[0] for line in said]
+  for seed in (2020, 2021):
+    assert done.index(f"bn seed {seed}") < done.index(f"rho seed {seed}")
+
+
+def test_a_run_whose_start_is_missing_is_left(tmp_path, said):
+  tasks = [task for task in with_start() if task.job.arm == "rho"]
+  outcome = run(tasks, tmp_path, said)
+  assert paths(outcome.held) == paths(folders(tasks, tmp_path))
+  assert "not run, as it starts from" in said[-1]
+  assert starts(folders(tasks, tmp_path)[0]) == 0
 
 
 def test_runs_all_then_nothing(tmp_path, said):
@@ -110,7 +147,7 @@ def test_stale_results_are_neither_used_nor_replaced(tmp_path, said):
   tasks = tiny_study.make_tasks()
   run(tasks, tmp_path, said)
   changed = []
-  for job, config in tasks:
+  for job, config, _ in tasks:
     data = resolve.to_dict(config)
     data["optim"]["momentum"] = 0.8
     data["data"]["workers"] = 7  # changes no number
@@ -224,8 +261,8 @@ def test_two_parts_at_once_share_the_work(tmp_path, said):
     thread.start()
   for thread in threads:
     thread.join()
-  assert not {job.name for job, _ in parts[0]} & {
-    job.name for job, _ in parts[1]
+  assert not {task.job.name for task in parts[0]} & {
+    task.job.name for task in parts[1]
   }
   assert [starts(f) for f in folders(tasks, tmp_path)] == [1] * 6
   assert len(run(tasks, tmp_path, said).finished) == 6
@@ -243,6 +280,21 @@ def test_more_targets_run_a_finished_job_once_more(tmp_path, said):
   run(tasks, tmp_path, said, more_targets=("c:d",))
   found = folders(tasks, tmp_path)[0].load_result()
   assert found["more_targets"] == ["a:b", "c:d"]
+
+
+def test_further_ways_to_score_run_a_finished_job_once_more(tmp_path, said):
+  plain = tiny_study.make_tasks()
+  run(plain, tmp_path, said)
+  for name, count in (("a", 2), ("a", 2), ("b", 3)):
+    changes = {name: {"flip": True}}
+    asked = [task._replace(scorings=changes) for task in plain]
+    assert run(asked, tmp_path, said).status == 0
+    assert [starts(f) for f in folders(plain, tmp_path)] == [count] * 2
+  # What was added once stays, whoever asks for it.
+  run(plain, tmp_path, said)
+  assert [starts(f) for f in folders(plain, tmp_path)] == [3, 3]
+  for folder in folders(plain, tmp_path):
+    assert folder.load_result()["scorings"].keys() == {"a", "b"}
 
 
 def test_a_damaged_result_is_said_before_anything_runs(tmp_path, said):

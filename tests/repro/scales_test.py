@@ -153,6 +153,6 @@ def test_quick_data_passes_the_checks(setting):
   sources = [readers.open_dataset(spec) for spec in config.data.sources]
   targets = [readers.open_dataset(spec) for spec in config.data.targets]
   report = checks.check_sources(sources)
-  assert len(report.domains) == (5 if setting == "dg" else 6)
+  assert len(report.domains) == {"dg": 5, "site": 4}.get(setting, 6)
   for fold in checks.check_targets(sources, targets):
     assert fold.num_valid == fold.num_query == 90

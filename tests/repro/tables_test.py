@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 import pytest
 
 from metabin_jax.data import readers
+from metabin_jax.evaluation import settings
 from metabin_jax.repro import jobs, published, scales
 from metabin_jax.repro.arms import ARMS
 from metabin_jax.repro.tables import STUDIES
-from metabin_jax.repro.types import SCALES, SETTINGS
+from metabin_jax.repro.types import SCALES, SETTINGS, scoring_name
+from metabin_jax.runtime import scoring
 
 CATALOGUE = jobs.Catalogue(STUDIES, ARMS, scales.get_config, scales.overrides)
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "repro.md"
@@ -48,6 +51,16 @@ def test_every_published_table_and_sweep_has_a_study():
     "table-s1",
     "comparators",
     "readings",
+    "bnta_table3",
+    "bnta_table4",
+    "bnta_table5",
+    "bnta_fig4",
+    "bnta_steps",
+    "bnta_beyond",
+    "mar",
+    "mar_ratio",
+    "mar_beta",
+    "mar_needs",
   ]
   assert all(name == study.name for name, study in STUDIES.items())
 
@@ -148,6 +161,13 @@ def test_the_same_arm_has_one_published_average():
     ("s1", 1 + 6),
     ("s3", 1 + 4),
     ("s4", 1 + 4),
+    # Rows that are only scored otherwise share their run.
+    ("bnta_table3", 6),
+    ("bnta_table4", 1),
+    ("bnta_table5", 1),
+    ("bnta_fig4", 1),
+    ("bnta_steps", 1),
+    ("bnta_beyond", 4),
   ],
 )
 def test_number_of_runs(study, number, scale):
@@ -196,6 +216,68 @@ def test_sweeps_change_one_key_and_share_the_default_run():
 def test_swept_values(study, values):
   found = {pair for job in list_jobs(study) for pair in job.overrides.items()}
   assert found == values
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_ways_to_score_can_be_used_and_differ(name):
+  """A misspelt key, or a loss without its head, would be refused."""
+  study, choice = STUDIES[name], jobs.Choice("quick")
+  ways = jobs.list_scorings([study], choice, CATALOGUE)
+  named = [(e.arm, scoring_name(e.scoring)) for e in study.entries if e.scoring]
+  assert len(set(named)) == len(named)
+  assert sum(len(found) for found in ways.values()) == len(named)
+  assert (len(named) > 0) == (name.startswith("bnta") or name == "mar_needs")
+  for job in list_jobs(name):
+    config = jobs.make_config(job, scales.get_config("quick", job.setting))
+    for changes in ways.get(job.name, {}).values():
+      changed = scoring.override_eval(config, changes)
+      said = settings.describe(settings.from_config(changed.eval))
+      assert re.search(r"(adapted to|BNTA on|images of) the gallery", said)
+
+
+@pytest.mark.parametrize(
+  ("study", "key", "values"),
+  [
+    (
+      "bnta_table4",
+      "groups",
+      [
+        ("conv",),
+        ("in",),
+        ("conv", "in"),
+        ("bn",),
+        ("bn", "conv"),
+        ("bn", "in"),
+        ("bn", "conv", "in"),
+      ],
+    ),
+    (
+      "bnta_table5",
+      "bn_arrays",
+      [
+        ("mean",),
+        ("var",),
+        ("mean", "var"),
+        ("scale",),
+        ("bias",),
+        ("scale", "bias"),
+        ("mean", "var", "scale", "bias"),
+      ],
+    ),
+  ],
+)
+def test_rows_of_bnta_s_ablations(study, key, values):
+  rows = [e.scoring for e in STUDIES[study].entries]
+  assert rows[0] == {}
+  assert rows[1:] == [{"adapt": "bnta", "bnta": {key: v}} for v in values]
+
+
+def test_bnta_adapts_by_losses_that_it_was_trained_with():
+  for entry in STUDIES["bnta_table3"].entries:
+    trained = ARMS[entry.arm].changes["loss.base"]
+    adapted = entry.scoring.get("bnta", {}).get("losses", ())
+    assert set(adapted) <= set(trained)
+    assert entry.label.endswith(f"by {' + '.join(adapted) or 'none'}")
 
 
 def test_a_published_row_refuses_unknown_targets():

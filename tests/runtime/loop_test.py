@@ -41,7 +41,8 @@ class Setup:
     self.said = []
     self.built = 0
 
-  def create_experiment(self, config, records, initialize=None):
+  def create_experiment(self, config, records, initialize=None, further=()):
+    assert not further
     self.built += 1
     state = TrainState(
       step=jnp.zeros((), jnp.int32),

@@ -67,7 +67,7 @@ def effects(seen):
     "mtrain names": mtrain.names,
     "mtest names": mtest.names,
     "margin": mtrain.margin,
-    "params": wiring.params_steps(tx_params),
+    "params": wiring.params_steps(tx_params, "kernel"),
     "lr": tuple(float(rate(step)) for step in wiring.LR_STEPS),
     "rho": wiring.rho_step(tx_balance),
     "rho_lr": rho_lr,

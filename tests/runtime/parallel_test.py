@@ -37,13 +37,6 @@ WHOLE = Part()
 ORDER = np.random.default_rng(3).permutation(16)
 
 
-@pytest.fixture(autouse=True)
-def _quick_compile():
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
-
-
 def batches(step):
   """Base, meta-train and meta-test of 16, 16 and 8 rows."""
   base = tiny.batch(step, (0, 1, 2, 0))
@@ -148,7 +141,7 @@ def on_one_device(name, make, *args):
   ("kind", "order"),
   [
     *((kind, order) for kind in RUNNERS for order in ("first", "reverse")),
-    ("shard_map", "forward"),
+    pytest.param("shard_map", "forward", marks=pytest.mark.slow),
   ],
 )
 def test_metabin_on_eight_devices(kind, order):
@@ -201,7 +194,8 @@ def test_a_network_with_corners_on_eight_devices(kind):
 
 
 @pytest.mark.parametrize(
-  ("second_order", "kind"), [(False, "pmap"), (True, "shard_map")]
+  ("second_order", "kind"),
+  [(False, "pmap"), pytest.param(True, "shard_map", marks=pytest.mark.slow)],
 )
 def test_mldg_on_four_devices(second_order, kind):
   want = on_one_device("mldg", mldg_step, second_order)
@@ -209,7 +203,14 @@ def test_mldg_on_four_devices(second_order, kind):
   assert_near(got, want)
 
 
-@pytest.mark.parametrize("norm", ["switchable", "bin_half", "ibn_a"])
+@pytest.mark.parametrize(
+  "norm",
+  [
+    "switchable",
+    pytest.param("bin_half", marks=pytest.mark.slow),
+    pytest.param("ibn_a", marks=pytest.mark.slow),
+  ],
+)
 def test_other_arms_under_a_map(norm):
   want = on_one_device("joint", joint_step, norm)
   assert_near(train(joint_step(norm), "shard_map", 4), want)

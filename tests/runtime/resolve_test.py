@@ -204,7 +204,10 @@ def test_unknown_stored_keys_are_refused():
       {"method": "mldg", "meta__second_order_by": "forward"},
       "second_order_by is 'forward', and method 'mldg' knows 'reverse' only",
     ),
-    ({"optim__optimizer": "adam"}, "optimizer is 'adam'; .* sgd, amsgrad"),
+    (
+      {"optim__optimizer": "lion"},
+      "optimizer is 'lion'; .* sgd, adam, amsgrad",
+    ),
     ({"optim__schedule": "x"}, "schedule is 'x'; .* multistep, cosine"),
     ({"optim__classifier_factor": -1.0}, "classifier_factor is -1.0"),
     ({"optim__classifier_only_epochs": -1.0}, "only_epochs is -1.0; .* least"),
@@ -222,7 +225,7 @@ def test_unknown_stored_keys_are_refused():
     ),
     (
       {"data__sampler": "shuffle", "loss__base": ("ce",)},
-      "data.sampler 'shuffle' is for method 'joint'; .* method 'metabin'",
+      "data.sampler 'shuffle' is for methods 'joint' and 'mar'; .* 'metabin'",
     ),
     (
       {"data__sampler": "shuffle", "method": "joint"},

@@ -13,7 +13,7 @@ from metabin_jax.data import images, readers
 from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation import adabn, evaluate, extract, settings
-from metabin_jax.runtime import scoring
+from metabin_jax.runtime import adaptation, scoring
 
 
 @pytest.fixture(name="workdir", scope="module")
@@ -102,9 +102,22 @@ def test_every_option_at_once(workdir):
   assert scores["num_valid"] == plain["num_valid"]
 
 
+def adapt_to(loaded, config, load, paths):
+  """The weights of a run, adapted to some images as the configuration says."""
+  given = (loaded.network, loaded.variables, load, paths)
+  if config.eval.adapt == "none":
+    return adabn.adapt(*given, 8)
+  rules, plan = adaptation.from_config(config.eval.bnta)
+  assert rules.losses == ("match",)
+  found = adaptation.adapt(*given, rules=rules, plan=plan, batch_size=8)
+  assert found.losses
+  return found.variables
+
+
 @pytest.mark.parametrize("which", ["gallery", "all"])
-def test_statistics_of_each_fold_apart(workdir, which, monkeypatch):
-  """Two folds: each is embedded by statistics of its own images alone."""
+@pytest.mark.parametrize("method", ["adabn", "bnta"])
+def test_each_fold_is_adapted_to_apart(workdir, method, which, monkeypatch):
+  """Two folds: each is embedded by what its own images alone have moved."""
   loaded = scoring.load_run(workdir)
   target = readers.open_dataset(f"manifest:{tiny_run.root()}/test.csv")
   (fold,) = target.folds
@@ -116,7 +129,14 @@ def test_statistics_of_each_fold_apart(workdir, which, monkeypatch):
 
   last = max(record.pid for record in fold.query)
   folds = (half(lambda r: r.pid != last), half(lambda r: r.pid > "test/x1"))
-  config = scoring.override_eval(loaded.config, {"adapt_bn": which})
+  changes = {
+    "adabn": {"adapt_bn": which},
+    "bnta": {
+      "adapt": "bnta",
+      "bnta": {"images_of": which, "losses": ("match",)},
+    },
+  }
+  config = scoring.override_eval(loaded.config, changes[method])
   height, width = config.data.height_px, config.data.width_px
 
   def load(paths):
@@ -126,7 +146,7 @@ def test_statistics_of_each_fold_apart(workdir, which, monkeypatch):
   for part in folds:
     paths = adabn.choose_paths(part, which)
     assert len(paths) == len(part.gallery) + len(part.query) * (which == "all")
-    variables = adabn.adapt(loaded.network, loaded.variables, load, paths, 8)
+    variables = adapt_to(loaded, config, load, paths)
     embed = extract.make_embedder(loaded.network, variables, 8)
     want += evaluate.evaluate_folds(
       [part],
@@ -142,8 +162,14 @@ def test_statistics_of_each_fold_apart(workdir, which, monkeypatch):
 
   monkeypatch.setattr(extract, "make_embedder", watched)
   args = (loaded.network, loaded.variables, [DataSet("x", folds=folds)])
-  scores = scoring.score(config, *args)["x"]
+  adapted = {}
+  scores = scoring.score(config, *args, adapted=adapted)["x"]
   assert scores["folds"] == 2
+  assert bool(adapted) == (method == "bnta")
+  if adapted:
+    assert adapted["x"]["half"]["images"] == len(
+      adabn.choose_paths(folds[1], which)
+    )
   for name, value in want[0].items():
     both = [value, want[1][name]]
     if name.startswith("num_"):

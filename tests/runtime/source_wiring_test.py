@@ -125,7 +125,8 @@ def seen_fixture(monkeypatch):
       digests.append([np.asarray(part).tobytes() for part in batch])
     return state, {"lr": jnp.zeros(())}
 
-  def create_experiment(config, records, initialize=None):
+  def create_experiment(config, records, initialize=None, further=()):
+    assert not further
     return experiment.Experiment(
       network=None,
       plan=experiment.create_plan(config, records),

@@ -130,13 +130,18 @@ def rho_step(tx):
   return float(first), float(second)
 
 
-def params_steps(tx):
+def params_steps(tx, name):
   """Updates of a weight of 2 by a unit gradient, the first and the second."""
-  weight = jnp.asarray(2.0)
+  weight, one = {name: jnp.asarray(2.0)}, {name: jnp.ones(())}
   state = tx.init(weight)
-  first, state = tx.update(jnp.ones(()), state, weight)
-  second, _ = tx.update(jnp.ones(()), state, weight)
-  return float(first), float(second)
+  first, state = tx.update(one, state, weight)
+  second, _ = tx.update(one, state, weight)
+  return float(first[name]), float(second[name])
+
+
+def both(*steps):
+  """The same of a kernel and of a norm layer's scale."""
+  return {"params": steps, "norm params": steps}
 
 
 def effects(seen):
@@ -149,7 +154,8 @@ def effects(seen):
     "init size": seen.init.only.args[2:],
     "base names": base_objective.names,
     "lr": tuple(float(rate(step)) for step in LR_STEPS),
-    "params": params_steps(tx_params),
+    "params": params_steps(tx_params, "kernel"),
+    "norm params": params_steps(tx_params, "bn_scale"),
     "base rho": rho_step(kwargs["tx_balance"]),
     "bias": kwargs["bias_factor"],
     "classifier": kwargs["classifier_factor"],
@@ -177,6 +183,7 @@ def effects(seen):
     "smoothing",
     "smoothing_spread",
     "scatter_normalize",
+    "part_reduction",
   }
   plan = dict(seen.plan.only.kwargs)
   look = plan.pop("augmentation")
@@ -199,6 +206,10 @@ def network(
   last_stride=1,
   dtype=np.float32,
   remat=False,
+  heads="none",
+  parts=6,
+  neck="batch_norm",
+  last_relu=True,
   **more,
 ):
   return {
@@ -208,6 +219,10 @@ def network(
     "last_stride": last_stride,
     "dtype": dtype,
     "remat": remat,
+    "heads": heads,
+    "parts": parts,
+    "neck": neck,
+    "last_relu": last_relu,
     **more,
   }
 
@@ -241,7 +256,8 @@ def beta(low=0.001, high=0.1, scale=0.1, up=20) -> tuple[float, ...]:
   )
 
 
-ONES = dict.fromkeys(("ce", "triplet", "shuffle", "scatter", "snr"), 1.0)
+WEIGHTS = dict.fromkeys(("ce", "triplet", "shuffle", "scatter", "snr"), 1.0)
+WEIGHTS |= {"position": 0.1, "match": 0.1}
 DEFAULT = {
   "network": network(num_classes=16),
   "init seed": (0, 2020),
@@ -249,13 +265,14 @@ DEFAULT = {
   "base names": ("ce", "triplet"),
   "mtrain names": ("shuffle", "triplet", "scatter"),
   "mtest names": ("triplet",),
-  "weights": ONES,
+  "weights": WEIGHTS,
   "margin": 0.3,
   "smoothing": 0.1,
   "smoothing_spread": "others",
   "scatter_normalize": True,
+  "part_reduction": "sum",
   "lr": lr(),
-  "params": (1.001, 1.9 * 1.001),
+  **both(1.001, 1.9 * 1.001),
   "base rho": None,
   "bias": 2.0,
   "classifier": 1.0,
@@ -274,9 +291,18 @@ DEFAULT = {
   "shuffled": False,
   "augmentation": (0.5, 10, False, 0.0),
   "part": Part(0, 1),
+  "unlabelled": (),
+  "unlabelled_size": 184,
   "runner": ("jit", 1, "global"),
 }
-COMPUTED = ("lr", "beta", "params", "rho", "base rho")  # in float32
+COMPUTED = (
+  "lr",
+  "beta",
+  "params",
+  "norm params",
+  "rho",
+  "base rho",
+)  # in float32
 FIXED = (0.02,) * 3
 CASES = [
   ("meta.beta_times_rho_lr", False, {"beta": beta(scale=1.0)}),
@@ -296,13 +322,14 @@ CASES = [
   ("loss.mtrain", ("scatter",), {"mtrain names": ("scatter",)}),
   ("loss.mtest", ("ce", "shuffle"), {"mtest names": ("ce", "shuffle")}),
   *(
-    (f"loss.weights.{name}", 0.25, {"weights": ONES | {name: 0.25}})
-    for name in ONES
+    (f"loss.weights.{name}", 0.25, {"weights": WEIGHTS | {name: 0.25}})
+    for name in WEIGHTS
   ),
   ("loss.margin", 0.7, {"margin": 0.7}),
   ("loss.smoothing", 0.2, {"smoothing": 0.2}),
   ("loss.smoothing_spread", "all", {"smoothing_spread": "all"}),
   ("loss.scatter_normalize", False, {"scatter_normalize": False}),
+  ("loss.part_reduction", "mean", {"part_reduction": "mean"}),
   ("optim.lr", 0.5, {"lr": lr(peak=0.5)}),
   ("optim.warmup_factor", 0.3, {"lr": lr(start=0.3)}),
   ("optim.warmup_epochs", 4.0, {"lr": lr(warmup=32)}),
@@ -312,11 +339,14 @@ CASES = [
   ("optim.decay", 0.5, {"lr": lr(decay=0.5)}),
   ("optim.bias_factor", 3.0, {"bias": 3.0}),
   ("optim.classifier_factor", 3.0, {"classifier": 3.0}),
-  ("optim.optimizer", "amsgrad", {"params": (1.0, 1.0)}),  # gradients of 1.001
-  ("optim.nesterov", True, {"params": (1.9 * 1.001, 2.71 * 1.001)}),
+  # Gradients of 1.001.
+  ("optim.optimizer", "adam", both(1.0, 1.0)),
+  ("optim.optimizer", "amsgrad", both(1.0, 1.0)),
+  ("optim.nesterov", True, both(1.9 * 1.001, 2.71 * 1.001)),
   ("optim.schedule", "cosine", {"lr": cosine()}),
-  ("optim.momentum", 0.5, {"params": (1.001, 1.5 * 1.001)}),
-  ("optim.weight_decay", 0.25, {"params": (1.5, 1.9 * 1.5)}),
+  ("optim.momentum", 0.5, both(1.001, 1.5 * 1.001)),
+  ("optim.weight_decay", 0.25, both(1.5, 1.9 * 1.5)),
+  ("optim.decay_norms", False, {"norm params": (1.0, 1.9)}),
   ("optim.rho_lr", 0.3, {"rho": (-0.3, -0.3), "beta": beta(scale=0.3)}),
   ("data.height_px", 64, {"height": 64, "init size": (64, 128)}),
   ("data.width_px", 32, {"width": 32, "init size": (256, 32)}),
@@ -335,6 +365,10 @@ CASES = [
       ("norm", "bin_shared", {"norm": "bin_shared"}),
       ("width", 0.5, {"width": 0.5}),
       ("last_stride", 2, {"last_stride": 2}),
+      ("heads", "bnta", {"heads": "bnta"}),
+      ("parts", 4, {"parts": 4}),
+      ("neck", "none", {"neck": "none"}),
+      ("last_relu", False, {"last_relu": False}),
       ("dtype", "bfloat16", {"dtype": jnp.dtype("bfloat16").type}),
       ("remat", True, {"remat": True}),
     )
@@ -371,11 +405,11 @@ def test_every_key_of_the_steps_has_a_case():
   covered = {key for key, _, _ in CASES if key.split(".")[0] in sections}
   # Tests of their own: only method "joint" has the first two, only "mldg" the
   # next two (mldg_wiring_test.py), the next needs another runner, and the last
-  # two are read before anything is bound (plugins_test.py,
-  # cli/convert_command_test.py).
+  # three are read before anything is bound (plugins_test.py,
+  # cli/convert_command_test.py, cli/mar_command_test.py).
   alone = {"optim.joint_rho", "optim.classifier_only_epochs"}
   alone |= {"meta.combined", "meta.base_step", "parallel.batch_moments"}
-  before = {"model.plugins", "model.pretrained"}
+  before = {"model.plugins", "model.pretrained", "model.pretrained_classifier"}
   assert covered | alone | before == keys
 
 

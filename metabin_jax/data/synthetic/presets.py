@@ -82,6 +82,14 @@ PRESETS: dict[str, Preset] = {
       target_cameras=6,
       domains=("campus", "station"),
     ),
+    # Rendered in half a minute; a site whose labels are not used.
+    CameraPreset(
+      "site",
+      source_cameras=6,
+      source_frames=2,
+      target_cameras=6,
+      domains=("dusk",),
+    ),
   )
 }
 

@@ -1,4 +1,4 @@
-"""AMSGrad, in PyTorch's form."""
+"""Adam and AMSGrad, in PyTorch's form."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ import optax
 PyTree = Any
 
 
-class AmsgradState(NamedTuple):
+class AdamState(NamedTuple):
   """Trees like the parameters: every leaf belongs to one parameter."""
 
   count: PyTree  # int32 scalars: updates of each parameter
   mean: PyTree  # running mean of gradients
   square: PyTree  # running mean of squared gradients
-  largest: PyTree  # largest `square` so far
+  largest: PyTree  # AMSGrad: largest `square` so far; Adam: None
 
 
-def scale_by_amsgrad(
-  beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+def scale_by_adam(
+  beta1: float = 0.9,
+  beta2: float = 0.999,
+  epsilon: float = 1e-8,
+  *,
+  amsgrad: bool = False,
 ) -> optax.GradientTransformation:
-  """Gradient over the root of the largest mean square so far.
+  """Mean of gradients over the root of their mean square.
 
-  m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2, w <- max(w, v);
-  update = m / (1 - b1^t) / (sqrt(w) / sqrt(1 - b2^t) + epsilon).
+  m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2;
+  update = m / (1 - b1^t) / (sqrt(w) / sqrt(1 - b2^t) + epsilon)
+
+  with w = v, or for AMSGrad the largest v so far.
 
   Updates are counted for each parameter, so that one which was frozen at first
   has t = 1 at its own first update.
@@ -36,13 +42,15 @@ def scale_by_amsgrad(
     beta1: b1, in (0, 1).
     beta2: b2, in (0, 1).
     epsilon: added to the root.
+    amsgrad: see above.
 
   Returns:
-    An optax transform with `AmsgradState`.
+    An optax transform with `AdamState`.
 
-  Source: torch.optim.Adam(amsgrad=True); Reddi et al. (ICLR 2018).
+  Source: torch.optim.Adam; Kingma and Ba (ICLR 2015), Reddi et al. (ICLR 2018).
   Differs: `optax.amsgrad` corrects v before it takes the maximum, or not at
-    all; both give other numbers than PyTorch.
+    all; both give other numbers than PyTorch. `optax.scale_by_adam` counts the
+    updates of all parameters together.
   """
 
   def init(params):
@@ -51,7 +59,7 @@ def scale_by_amsgrad(
       jax.tree.map(jnp.zeros_like, params) for _ in range(3)
     )
     count = jax.tree.map(lambda _: jnp.zeros((), jnp.int32), params)
-    return AmsgradState(count, mean, square, largest)
+    return AdamState(count, mean, square, largest if amsgrad else None)
 
   def update(grads, state, params=None):
     del params
@@ -62,15 +70,17 @@ def scale_by_amsgrad(
     square = jax.tree.map(
       lambda v, g: beta2 * v + (1 - beta2) * g * g, state.square, grads
     )
-    largest = jax.tree.map(jnp.maximum, state.largest, square)
+    largest = None
+    if amsgrad:
+      largest = jax.tree.map(jnp.maximum, state.largest, square)
 
     def leaving(t, m, w):
       t = t.astype(m.dtype)
       root = jnp.sqrt(w) / jnp.sqrt(_one_minus_power(beta2, t)) + epsilon
       return m / _one_minus_power(beta1, t) / root
 
-    updates = jax.tree.map(leaving, count, mean, largest)
-    return updates, AmsgradState(count, mean, square, largest)
+    updates = jax.tree.map(leaving, count, mean, largest if amsgrad else square)
+    return updates, AdamState(count, mean, square, largest)
 
   return optax.GradientTransformation(init, update)
 

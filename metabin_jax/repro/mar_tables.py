@@ -1,0 +1,85 @@
+"""MAR (CVPR 2019) as studies: before and after, its sweeps, and its rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from metabin_jax.repro.types import Entry, Study
+
+_METRICS = ("rank-1", "rank-5", "rank-10", "mAP")
+_NOTE = (
+  "The site's training images are learned from without their labels; persons "
+  "of the test are others. Each run of MAR starts from the supervised run of "
+  "its seed."
+)
+_BNTA = {"adapt": "bnta", "bnta": {}}
+_BNTA_STRIPES = {"adapt": "bnta", "bnta": {"losses": ("match",)}}
+
+
+def _sweep(key: str, values: Sequence[Any], label: str) -> tuple[Entry, ...]:
+  return tuple(
+    Entry(label.format(value), "mar", changes={key: value}) for value in values
+  )
+
+
+_BEFORE_AND_AFTER = Study(
+  "mar",
+  "MAR: before and after",
+  "What does a site give without its labels, and which losses give it?",
+  (
+    Entry("supervised on the sources (start)", "mar_start"),
+    Entry("MAR", "mar"),
+    Entry("MAR without L_MDL", "mar", {"mar.first_mining_epochs": 1000.0}),
+    Entry("MAR without L_CML", "mar", {"mar.view_weight": 0.0}),
+    Entry("MAR without L_RJ", "mar", {"mar.joint_weight": 0.0}),
+    Entry("L_RJ as in the paper", "mar", {"mar.joint_form": "paper"}),
+    Entry("L_CML as in the paper", "mar", {"mar.view_reduction": "sum"}),
+  ),
+  settings=("site",),
+  metrics=_METRICS,
+  note=_NOTE,
+)
+_RATIO = Study(
+  "mar_ratio",
+  "MAR, supplement: the mined share of pairs p",
+  "How many pairs should be mined?",
+  (*_sweep("mar.ratio", (0.001, 0.005, 0.01, 0.02, 0.05, 0.1), "p = {}"),),
+  settings=("site",),
+  note=f"{_NOTE} The published sweep is a plot without numbers to quote; the "
+  "grid is ours.",
+)
+_JOINT = Study(
+  "mar_beta",
+  "MAR, supplement: the weight beta of L_RJ",
+  "How much should agents keep their distance?",
+  (*_sweep("mar.joint_weight", (0.0, 0.05, 0.1, 0.2, 0.5, 1.0), "beta = {}"),),
+  settings=("site",),
+  note=f"{_NOTE} The published sweep is a plot without numbers to quote; the "
+  "grid is ours.",
+)
+_NEEDS = Study(
+  "mar_needs",
+  "A new site: what each method needs, and what it gives",
+  "Is it worth to look at a site's gallery, or to train on its images?",
+  (
+    Entry("BN: nothing of the site", "bn"),
+    Entry("MetaBIN: nothing of the site", "metabin"),
+    Entry(
+      "MetaBIN, BNTA: its gallery, seconds", "metabin", scoring=_BNTA_STRIPES
+    ),
+    Entry("DualNorm with part heads: nothing of the site", "bnta"),
+    Entry(
+      "DualNorm with part heads, BNTA: its gallery, seconds",
+      "bnta",
+      scoring=_BNTA,
+    ),
+    Entry("MAR's start: nothing of the site", "mar_start"),
+    Entry("MAR: unlabelled training images, minutes", "mar"),
+  ),
+  settings=("site",),
+  metrics=_METRICS,
+  note=_NOTE,
+)
+
+MAR_STUDIES: tuple[Study, ...] = (_BEFORE_AND_AFTER, _RATIO, _JOINT, _NEEDS)
