@@ -130,9 +130,8 @@ def _train(
     )
   for note in [*report.notes, *(note for fold in folds for note in fold.notes)]:
     say(note)
-  for line in provenance.source_lines(
-    run_folder.describe_sources([*sources, *unlabelled])
-  ):
+  trained = run_folder.describe_sources(sources, unlabelled)
+  for line in provenance.source_lines(trained):
     say(line)
   alone = meta and config.meta.num_mtrain == 1
   if alone and "shuffle" in config.loss.mtrain:
@@ -169,12 +168,7 @@ def _train(
     context = provenance.Context(
       targets,
       {name: settings.describe(settings.from_config(config.eval))},
-      {
-        name: [
-          *run_folder.describe_sources(sources),
-          *run_folder.describe_sources(unlabelled, labels=False),
-        ]
-      },
+      {name: trained},
       {name: outcome.step},
       adapted={name: adapted} if adapted else {},
     )

@@ -340,17 +340,30 @@ def make_unlabelled(
       f"{len(pool.paths)}; use mar.batch_size={len(pool.paths)} or less, or "
       "name more data in data.unlabelled."
     )
-  cameras, view = np.unique(
-    np.stack([pool.domain, pool.camid]), axis=1, return_inverse=True
-  )
+  view, num_views = number_views(pool)
   return Unlabelled(
     pool,
-    view.astype(np.int32),
-    cameras.shape[1],
+    view,
+    num_views,
     shuffling.make_plan(
       pool, batch_size=batch_size, seed=seed, stream="sampling/unlabelled"
     ),
   )
+
+
+def number_views(pool: Pool) -> tuple[np.ndarray, int]:
+  """Camera view of each image, by domain and camera number, and their number.
+
+  Args:
+    pool: the images; those without a camera number are one view of a domain.
+
+  Returns:
+    (int32 [N] in [0, V), V).
+  """
+  cameras, view = np.unique(
+    np.stack([pool.domain, pool.camid]), axis=1, return_inverse=True
+  )
+  return view.astype(np.int32), cameras.shape[1]
 
 
 def check_range(start: int, stop: int | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metabin_jax.data import batches, readers
+from metabin_jax.data.pool import create_pool
 from metabin_jax.errors import UserError
 from metabin_jax.report import runs, style
 from metabin_jax.runtime import experiment, scoring, site_memory
@@ -56,19 +57,16 @@ def load(run: runs.Run, options: runs.Options) -> Shapes:
       "has a site and soft multilabels of it."
     )
   data = [readers.open_dataset(spec) for spec in config.data.unlabelled]
-  site = batches.make_unlabelled(
-    [record for dataset in data for record in dataset.train],
-    batch_size=1,
-    seed=0,
-  )
+  site = create_pool([record for dataset in data for record in dataset.train])
   logs = site_memory.log_multilabels(
     config,
     loaded.network,
     loaded.variables,
-    site.pool.paths,
+    site.paths,
     experiment.create_mar_rules(config).scale,
   )
-  return measure(loaded.step, logs.astype(np.float64), site.view)
+  views, _ = batches.number_views(site)
+  return measure(loaded.step, logs.astype(np.float64), views)
 
 
 def measure(step: int, logs: np.ndarray, views: np.ndarray) -> Shapes:

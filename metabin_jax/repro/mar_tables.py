@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from metabin_jax.repro.types import Entry, Study
 
@@ -17,9 +16,26 @@ _BNTA = {"adapt": "bnta", "bnta": {}}
 _BNTA_STRIPES = {"adapt": "bnta", "bnta": {"losses": ("match",)}}
 
 
-def _sweep(key: str, values: Sequence[Any], label: str) -> tuple[Entry, ...]:
-  return tuple(
-    Entry(label.format(value), "mar", changes={key: value}) for value in values
+def _sweep(
+  name: str,
+  title: str,
+  question: str,
+  symbol: str,
+  key: str,
+  values: Sequence[float],
+) -> Study:
+  """A study of MAR with one row a value of a key."""
+  return Study(
+    name,
+    title,
+    question,
+    tuple(
+      Entry(f"{symbol} = {value}", "mar", changes={key: value})
+      for value in values
+    ),
+    settings=("site",),
+    note=f"{_NOTE} The published sweep is a plot without numbers to quote; the "
+    "grid is ours.",
   )
 
 
@@ -40,23 +56,21 @@ _BEFORE_AND_AFTER = Study(
   metrics=_METRICS,
   note=_NOTE,
 )
-_RATIO = Study(
+_RATIO = _sweep(
   "mar_ratio",
   "MAR, supplement: the mined share of pairs p",
   "How many pairs should be mined?",
-  (*_sweep("mar.ratio", (0.001, 0.005, 0.01, 0.02, 0.05, 0.1), "p = {}"),),
-  settings=("site",),
-  note=f"{_NOTE} The published sweep is a plot without numbers to quote; the "
-  "grid is ours.",
+  "p",
+  "mar.ratio",
+  (0.001, 0.005, 0.01, 0.02, 0.05, 0.1),
 )
-_JOINT = Study(
+_JOINT = _sweep(
   "mar_beta",
   "MAR, supplement: the weight beta of L_RJ",
   "How much should agents keep their distance?",
-  (*_sweep("mar.joint_weight", (0.0, 0.05, 0.1, 0.2, 0.5, 1.0), "beta = {}"),),
-  settings=("site",),
-  note=f"{_NOTE} The published sweep is a plot without numbers to quote; the "
-  "grid is ours.",
+  "beta",
+  "mar.joint_weight",
+  (0.0, 0.05, 0.1, 0.2, 0.5, 1.0),
 )
 _NEEDS = Study(
   "mar_needs",

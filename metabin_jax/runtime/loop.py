@@ -93,11 +93,9 @@ def _train(config, sources, unlabelled, workdir, stop, say) -> Outcome:
     len({record.pid for record in records}),
     experiment.fingerprint(records),
     sources,
+    unlabelled,
   )
   if further:
-    description["sources"] += run_folder.describe_sources(
-      unlabelled, labels=False
-    )
     description["unlabelled_sha256"] = experiment.fingerprint(further)
   distributed.check_equal(
     {

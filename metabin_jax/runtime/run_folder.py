@@ -48,6 +48,7 @@ def describe(
   num_classes: int,
   data_sha256: str,
   sources: Sequence[DataSet] = (),
+  unlabelled: Sequence[DataSet] = (),
 ) -> dict[str, Any]:
   """Everything a later reader needs to trust or doubt a run.
 
@@ -56,6 +57,7 @@ def describe(
     num_classes: identities of the training set.
     data_sha256: fingerprint of the training images' labels.
     sources: the training data, for what a reader of results must know of it.
+    unlabelled: those that were learned from without labels, likewise.
 
   Returns:
     JSON data: configuration, sources, versions, command, commit, device.
@@ -66,7 +68,7 @@ def describe(
     "config": config,
     "num_classes": num_classes,
     "data_sha256": data_sha256,
-    "sources": describe_sources(sources),
+    "sources": describe_sources(sources, unlabelled),
     "plugins": plugins.digests(config["model"]["plugins"]),
     "versions": versions(),
     "command": shlex.join(sys.argv),
@@ -85,15 +87,15 @@ def versions() -> dict[str, str]:
 
 
 def describe_sources(
-  sources: Sequence[DataSet], *, labels: bool = True
+  sources: Sequence[DataSet], unlabelled: Sequence[DataSet] = ()
 ) -> list[dict[str, Any]]:
   """What a reader of results must know of the training data, as JSON data.
 
   Args:
     sources: the data sets.
-    labels: whether persons were known to the method; if not, it is said.
+    unlabelled: further ones, whose persons the method did not know; it is said.
   """
-  unlabelled = {} if labels else {"labels": "not used"}
+  without: dict[str, Any] = {"labels": "not used"}
   return [
     {
       "name": source.name,
@@ -102,9 +104,10 @@ def describe_sources(
       "variant": source.provenance.variant,
       "notes": list(source.provenance.notes),
       "terms": terms(source.provenance.public),
-      **unlabelled,
+      **said,
     }
-    for source in sources
+    for datasets, said in ((sources, {}), (unlabelled, without))
+    for source in datasets
   ]
 
 
