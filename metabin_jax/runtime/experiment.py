@@ -136,8 +136,7 @@ def create_experiment(
     tx_params,
     rate,
     tx_balance=tx_balance if config.optim.joint_rho else None,
-    bias_factor=config.optim.bias_factor,
-    classifier_factor=config.optim.classifier_factor,
+    **_rate_factors(config),
   )
   alone = round(config.optim.classifier_only_epochs * epoch_steps)
   if alone:
@@ -147,8 +146,7 @@ def create_experiment(
         create_objective(config, config.loss.base),
         tx_params,
         rate,
-        bias_factor=config.optim.bias_factor,
-        classifier_factor=config.optim.classifier_factor,
+        **_rate_factors(config),
       ),
       base_step,
       alone,
@@ -263,6 +261,14 @@ def _count_epoch(config, pool):
   return sampling.epoch_length(pool, size, config.data.instances)
 
 
+def _rate_factors(config):
+  """Factors of the learning rate, as every step takes them."""
+  return {
+    "bias_factor": config.optim.bias_factor,
+    "classifier_factor": config.optim.classifier_factor,
+  }
+
+
 def _make_rate(config, epoch_steps):
   """The learning rate by iteration."""
   warmup = {
@@ -316,8 +322,7 @@ def _make_train_step(
         create_mar_rules(config),
         num_views=plan.unlabelled.num_views,
         first_mining_step=round(config.mar.first_mining_epochs * epoch_steps),
-        bias_factor=config.optim.bias_factor,
-        classifier_factor=config.optim.classifier_factor,
+        **_rate_factors(config),
       ),
       TRAIN_STEP,
     )
@@ -372,8 +377,7 @@ def _make_mldg_step(config, network, tx_params, rate, tx_balance, epoch_steps):
     second_order=config.meta.second_order,
     combined=config.meta.combined,
     update_statistics=not config.meta.base_step,
-    bias_factor=config.optim.bias_factor,
-    classifier_factor=config.optim.classifier_factor,
+    **_rate_factors(config),
   )
 
 
