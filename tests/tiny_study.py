@@ -89,11 +89,11 @@ def base(scale: str, setting: str):
   return config
 
 
-def overrides(arm, setting, scale):
+def overrides(arm, setting, scale, changed):
   changes = {**arm.changes, **(arm.quick if scale == "quick" else arm.full)}
   if setting == "single-a":
     changes["loss.margin"] = 0.2
-  return changes
+  return {**changes, **changed}
 
 
 ARMS = {

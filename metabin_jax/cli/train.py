@@ -86,6 +86,7 @@ def _train(
     resolve,
     run_folder,
     scoring,
+    training_data,
   )
 
   def say(line: str) -> None:
@@ -97,15 +98,9 @@ def _train(
     if all(isinstance(spec, str) for spec in specs):  # else resolve refuses
       config.data[key] = data_options.apply(specs, **allowed)
   config = resolve.resolve(config)
-  sources = [readers.open_dataset(spec) for spec in config.data.sources]
-  meta = config.method in resolve.META_METHODS
-  report = checks.check_sources(sources, meta=meta)
-  unlabelled = [readers.open_dataset(s) for s in config.data.unlabelled]
-  further = None
-  if config.method == "mar":
-    further = checks.check_unlabelled(
-      sources, unlabelled, cameras=config.mar.view_weight > 0
-    )
+  sources, unlabelled, report, further = training_data.open_training_data(
+    config
+  )
   targets = [readers.open_dataset(spec) for spec in config.data.targets]
   folds = checks.check_targets(
     [*sources, *unlabelled], targets, cross_camera=config.eval.cross_camera
@@ -133,6 +128,7 @@ def _train(
   trained = run_folder.describe_sources(sources, unlabelled)
   for line in provenance.source_lines(trained):
     say(line)
+  meta = config.method in resolve.META_METHODS
   alone = meta and config.meta.num_mtrain == 1
   if alone and "shuffle" in config.loss.mtrain:
     say(

@@ -41,13 +41,14 @@ class Catalogue(NamedTuple):
     studies: by name.
     arms: by name.
     base: (scale, setting) -> configuration that arms change, unresolved.
-    overrides: (arm, setting, scale) -> what an arm changes in a setting.
+    overrides: (arm, setting, scale, changes of the row and of the call) ->
+      what they change together in a setting.
   """
 
   studies: Mapping[str, Study]
   arms: Mapping[str, Arm]
   base: Callable[[str, str], config_dict.ConfigDict]
-  overrides: Callable[[Arm, str, str], Mapping[str, Any]]
+  overrides: Callable[[Arm, str, str, Mapping[str, Any]], Mapping[str, Any]]
 
 
 class Choice(NamedTuple):
@@ -172,13 +173,17 @@ def list_scorings(
 
 
 def make_config(
-  job: Job, base: config_dict.ConfigDict
+  job: Job,
+  base: config_dict.ConfigDict,
+  complete: Callable[[Sequence[str]], Sequence[str]] = tuple,
 ) -> config_dict.FrozenConfigDict:
   """The configuration of a run, resolved.
 
   Args:
     job: the run.
     base: configuration of its scale and setting.
+    complete: adds to descriptions of data sets what the user has said about
+      all of them.
 
   Returns:
     What `runtime.loop.train` takes.
@@ -195,7 +200,10 @@ def make_config(
         place[section] = {}  # no such section: refused with its whole key
       place = place[section]
     place[name] = value
-  return resolve.resolve(resolve.from_dict(values))
+  data = resolve.to_dict(resolve.resolve(resolve.from_dict(values)))
+  for name in ("sources", "unlabelled", "targets"):
+    data["data"][name] = tuple(complete(data["data"][name]))
+  return resolve.resolve(resolve.from_dict(data))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -246,7 +254,7 @@ class _Names:
     """What really differs from the base configuration, by sorted key."""
     base = self._base(setting)
     merged = _plain(
-      {**self._catalogue.overrides(arm, setting, self._scale), **changes}
+      self._catalogue.overrides(arm, setting, self._scale, changes)
     )
     # A swept value that is the default's gives the very run of the default.
     return {

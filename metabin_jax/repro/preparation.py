@@ -9,12 +9,13 @@ from types import MappingProxyType
 from typing import Any
 
 from metabin_jax.data import checks, protocols, readers
+from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
 from metabin_jax.repro import job_folder
 from metabin_jax.repro.jobs import Catalogue, make_config
 from metabin_jax.repro.runner import Task
 from metabin_jax.repro.types import Job, Scoring
-from metabin_jax.runtime import resolve, scoring
+from metabin_jax.runtime import scoring, training_data
 
 
 def parse_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -66,10 +67,9 @@ def make_tasks(
   tasks = []
   for job in jobs:
     base = catalogue.base(job.scale, job.setting)
-    for key in ("sources", "unlabelled", "targets"):
-      base.data[key] = tuple(complete(base.data[key]))
     try:
-      task = Task(job, make_config(job, base), scorings.get(job.name, {}))
+      config = make_config(job, base, complete)
+      task = Task(job, config, scorings.get(job.name, {}))
       for changes in task.scorings.values():
         scoring.override_eval(task.config, changes)
       tasks.append(task)
@@ -92,22 +92,20 @@ def open_data(
     UserError: if data is missing or unfit; at the full scale it names the
       folder where public data sets are expected.
   """
-  opened = {}
+  opened: dict[str, DataSet] = {}
+
+  def open_once(spec: str) -> DataSet:
+    if spec not in opened:
+      opened[spec] = readers.open_dataset(spec)
+    return opened[spec]
+
   for _, config, _ in tasks:
     try:
+      data = training_data.open_training_data(config, open_once)
       targets = (*config.data.targets, *more_targets)
-      further = config.data.unlabelled
-      for spec in (*config.data.sources, *further, *targets):
-        if spec not in opened:
-          opened[spec] = readers.open_dataset(spec)
-      sources = [opened[spec] for spec in config.data.sources]
-      unlabelled = [opened[spec] for spec in further]
-      checks.check_sources(sources, meta=config.method in resolve.META_METHODS)
-      if config.method == "mar":
-        checks.check_unlabelled(sources, unlabelled)
       checks.check_targets(
-        [*sources, *unlabelled],
-        [opened[spec] for spec in targets],
+        [*data.sources, *data.unlabelled],
+        [open_once(spec) for spec in targets],
         cross_camera=config.eval.cross_camera,
       )
     except UserError as error:

@@ -37,6 +37,7 @@ from metabin_jax.runtime import (
   resolve,
   run_folder,
   scoring,
+  training_data,
 )
 from metabin_jax.runtime.finite import NonFiniteError
 
@@ -90,15 +91,13 @@ def run(folder: JobFolder) -> int:
   if result is not None and not lacks(result, task["more_targets"], scorings):
     return 0
   config = resolve.resolve(resolve.from_dict(task["config"]))
-  sources = [readers.open_dataset(spec) for spec in config.data.sources]
-  checks.check_sources(sources, meta=config.method in resolve.META_METHODS)
-  unlabelled = [readers.open_dataset(spec) for spec in config.data.unlabelled]
-  if config.method == "mar":
-    checks.check_unlabelled(sources, unlabelled)
+  data = training_data.open_training_data(config)
   specs = [*config.data.targets, *task["more_targets"]]
   targets = [readers.open_dataset(spec) for spec in specs]
   checks.check_targets(
-    [*sources, *unlabelled], targets, cross_camera=config.eval.cross_camera
+    [*data.sources, *data.unlabelled],
+    targets,
+    cross_camera=config.eval.cross_camera,
   )
   compilation_cache.enable()
   costs = Costs(folder.costs)
@@ -107,10 +106,10 @@ def run(folder: JobFolder) -> int:
       # A stopped session has left a checkpoint out of turn, which must not
       # push out one that is to be scored.
       _keep_more(_start_from(config, folder, task), costs.earlier_sessions),
-      sources,
+      data.sources,
       folder.run,
       say=_say,
-      unlabelled=unlabelled,
+      unlabelled=data.unlabelled,
     )
   if outcome.stopped_by is not None:
     _say(f"stopped after iteration {outcome.step} of {outcome.total_steps}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ml_collections import config_dict
@@ -13,9 +15,9 @@ from metabin_jax.repro.types import SCALES, SETTINGS, Arm
 
 QUICK_SOURCES = "atrium,carpark,campus,plaza,station"
 QUICK_TARGETS = ("dusk", "snow", "warehouse", "oldcctv")
-# setting -> (domain of the preset "cameras" to train on, to test on).
 # Labelled sources besides a site whose labels are not used.
 QUICK_SITE_SOURCES = "atrium,carpark,campus,plaza"
+# setting -> (domain of the preset "cameras" to train on, to test on).
 QUICK_CAMERAS = {
   "single-a": ("campus", "station"),
   "single-b": ("station", "campus"),
@@ -63,32 +65,40 @@ def get_config(scale: str, setting: str) -> config_dict.ConfigDict:
   return config
 
 
-def overrides(arm: Arm, setting: str, scale: str) -> dict[str, Any]:
-  """What an arm changes in `get_config(scale, setting)`.
+def overrides(
+  arm: Arm,
+  setting: str,
+  scale: str,
+  changes: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+  """What an arm, and what is changed in it, changes in `get_config`.
 
   Args:
     arm: one of `arms.ARMS`, or a user's.
     setting: of `types.SETTINGS`.
     scale: of `types.SCALES`.
+    changes: dotted key -> value: what a row or a call changes in the arm.
 
   Returns:
     Dotted key -> value. With a single source the meta losses that the arm
-    names itself get the cross entropy too, as the common ones have it. Method
-    "mar" gets the site.
+    names itself get the cross entropy too, as the common ones have it. At a
+    site method "mar" gets the train part of the targets, without labels.
 
   Raises:
     UserError: for an unknown scale or setting.
   """
   _check(scale, setting)
-  changes = {**arm.changes, **(arm.quick if scale == "quick" else arm.full)}
+  own = {**arm.changes, **(arm.quick if scale == "quick" else arm.full)}
   if setting in _SINGLE_RHO_LR:
     for key in _META_LOSSES:
-      if key in changes and "ce" not in changes[key]:
-        changes[key] = ("ce", *changes[key])
-  if setting == "site" and changes.get("method") == "mar":
-    # The train part of the data that it is tested on.
-    changes["data.unlabelled"] = get_config(scale, setting).data.targets
-  return changes
+      if key in own and "ce" not in own[key]:
+        own[key] = ("ce", *own[key])
+  merged = {**own, **changes}
+  if setting == "site" and merged.get("method") == "mar":
+    targets = get_config(scale, setting).data.targets
+    site = merged.get("data.targets", targets)
+    merged.setdefault("data.unlabelled", site)
+  return merged
 
 
 def _use_quick(config: config_dict.ConfigDict, setting: str) -> None:

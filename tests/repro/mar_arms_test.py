@@ -8,7 +8,7 @@ import runpy
 import pytest
 
 from metabin_jax.errors import UserError
-from metabin_jax.repro import jobs, scales
+from metabin_jax.repro import jobs, preparation, scales
 from metabin_jax.repro.arms import ARMS
 from metabin_jax.repro.catalogue import CATALOGUE
 from metabin_jax.repro.mar_arms import MAR_ARMS
@@ -57,6 +57,37 @@ def test_the_start_is_of_the_same_network_and_persons(scale):
 
 def test_elsewhere_there_is_no_site():
   assert resolved("mar", "quick", "dg").data.unlabelled == ()
+
+
+def test_a_user_s_targets_are_the_site():
+  choice = jobs.Choice("quick", (1,), ("mar",), {"data.targets": ("folder:a",)})
+  (study,) = [study for study in MAR_STUDIES if study.name == "mar_needs"]
+  start, job = jobs.list_jobs([study], choice, CATALOGUE)
+  assert job.overrides["data.unlabelled"] == ["folder:a"]
+  assert "data.unlabelled" not in start.overrides
+  assert start.overrides["data.targets"] == ["folder:a"]
+
+
+def test_other_images_than_the_targets_can_be_learned_from():
+  changes = {"data.targets": ("folder:a",), "data.unlabelled": ("folder:b",)}
+  found = scales.overrides(ARMS["mar"], "site", "quick", changes)
+  assert found["data.unlabelled"] == ("folder:b",)
+
+
+def test_what_is_said_of_all_data_is_said_of_the_site_s():
+  """`--allow-partial` reaches what the arm adds to the setting's data."""
+  choice = jobs.Choice("full", (1,), ("mar",))
+  (study,) = [study for study in MAR_STUDIES if study.name == "mar_needs"]
+  listed = jobs.list_jobs([study], choice, CATALOGUE)
+  tasks = preparation.make_tasks(
+    listed, CATALOGUE, lambda specs: [f"{spec}!" for spec in specs]
+  )
+  data = tasks[-1].config.data
+  assert tasks[-1].job.arm == "mar"
+  assert data.unlabelled == data.targets
+  for spec in (*data.sources, *data.unlabelled, *data.targets):
+    assert spec.endswith("!")
+    assert not spec.endswith("!!")
 
 
 def test_every_run_of_mar_starts_from_that_of_its_seed():
