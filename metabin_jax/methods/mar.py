@@ -284,8 +284,13 @@ def _look(batch, classifier, memory, rules, *, num_views, active):
   }
   threshold = jnp.where(active, mined.threshold, memory.threshold)
   positive = mined.positive & active
-  counts = {"positives": jnp.sum(positive), "threshold": threshold}
+  counts = {
+    "pairs": jnp.where(active, positive.size, 0),
+    "positives": jnp.sum(positive),
+    "threshold": threshold,
+  }
   if batch.pid is not None:
     same = batch.pid[mined.first] == batch.pid[mined.second]
-    counts["true_positives"] = jnp.sum(positive & same)
+    counts["true_pairs"] = jnp.sum(same & active)
+    counts["true_positives"] = jnp.sum(same & positive)
   return losses, counts, Memory(multilabels, seen, threshold, centers)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from metabin_jax.repro import job_folder, origins
+from metabin_jax.repro import job_folder, mined_pairs, origins
 from metabin_jax.repro.jobs import Cell, Choice
 from metabin_jax.repro.types import Study, scoring_name
 
@@ -44,7 +44,8 @@ def collect(
     run", "failed" or "stale"), "ours" and "best_on_target" (target or
     "average" -> metric -> {"mean", "std": sample deviation over the seeds, null
     for one, "values"}), "published", "source", "cost", "evaluation" (how the
-    row was scored, if otherwise than its run). In percent. At the
+    row was scored, if otherwise than its run) and "mined_pairs" (stage -> share
+    of `mined_pairs.SHARES` -> as in "ours", or None). In percent. At the
     full scale, with nothing changed and nothing missing from the data,
     "difference" is ours - published; other numbers cannot be compared with
     published ones.
@@ -135,6 +136,7 @@ def _row(
     "published": {target: dict(row) for target, row in published.items()},
     "source": cell.entry.source,
     "cost": _cost(found),
+    "mined_pairs": _mined_pairs(found),
   }
   if comparable:
     row["difference"] = {
@@ -175,6 +177,22 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     "std": deviation,
     "values": list(values),
   }
+
+
+def _mined_pairs(results: Sequence[Result]) -> dict[str, Any]:
+  """Of the runs that mined pairs; empty without any."""
+  counts = [r["mined_pairs"] for r in results if r.get("mined_pairs")]
+  if not counts:
+    return {}
+  found: dict[str, Any] = {}
+  for stage in mined_pairs.STAGES:
+    shares = [mined_pairs.shares(count[stage]) for count in counts]
+    found[stage] = {}
+    for name in mined_pairs.SHARES:
+      values = [share[name] for share in shares]
+      known = [value for value in values if value is not None]
+      found[stage][name] = spread(known) if len(known) == len(values) else None
+  return found
 
 
 def _cost(results: Sequence[Result]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from metabin_jax.evaluation.table import save_json
+from metabin_jax.repro import mined_pairs
 from metabin_jax.repro.collect import AVERAGE, NOT_RUN
 
 _NONE = "-"
@@ -24,6 +25,13 @@ _BEST = (
 _OTHERWISE = (
   "Rows that share a training run with others, and how they are scored in "
   "place of that run's own way:"
+)
+_MINED = (
+  "Mined pairs of the site, shares in percent, in the first and the last "
+  "quarter of the logged iterations that mined. Positive: taken for one "
+  "person, of all mined; true positive: of these, those of one person; true "
+  "negative: of the others, those of two; one person: of all mined, which is "
+  "what similarity without multilabels would give."
 )
 _COST = (
   "Cost of a run, mean over the seeds; scoring: all its snapshots, and in all "
@@ -111,6 +119,7 @@ def _setting(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
     lines += [
       f"* {row['label']}: {text}" for row in run for text in row["evaluation"]
     ]
+  lines += _mined(run)
   lines += ["", _COST, ""]
   lines += table(
     ["row", "arm", *(head for head, _ in _COSTS)],
@@ -122,6 +131,19 @@ def _setting(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
   if not all(row["cost"]["complete"] for row in run):
     lines += ["", "≥: a process was killed and its last minutes are not known."]
   return lines
+
+
+def _mined(rows: Sequence[Row]) -> list[str]:
+  """How well pairs were mined, where there was mining."""
+  body = [
+    [row["label"], stage, *(_spread(found[n]) for n in mined_pairs.SHARES)]
+    for row in _one_a_run(rows)
+    for stage, found in row["mined_pairs"].items()
+  ]
+  if not body:
+    return []
+  heading = ["row", "iterations", *mined_pairs.SHARES]
+  return ["", _MINED, "", *table(heading, body)]
 
 
 def _one_a_run(rows: Sequence[Row]) -> list[Row]:
@@ -204,7 +226,11 @@ def _ours(
 ) -> str:
   if not scores:
     return missing
-  found = scores.get(target, {}).get(metric)
+  return _spread(scores.get(target, {}).get(metric))
+
+
+def _spread(found: Mapping[str, Any] | None) -> str:
+  """Mean and deviation, where there are some."""
   if found is None:
     return _NONE
   text = f"{found['mean']:.1f}"

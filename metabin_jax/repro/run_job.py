@@ -22,6 +22,7 @@ from metabin_jax.data.records import DataSet
 from metabin_jax.errors import UserError
 from metabin_jax.evaluation import settings
 from metabin_jax.evaluation.summary import COUNTS, STD_SUFFIX, Summary
+from metabin_jax.repro import mined_pairs
 from metabin_jax.repro.costs import Costs
 from metabin_jax.repro.job_folder import (
   HELD,
@@ -34,6 +35,7 @@ from metabin_jax.runtime import (
   checkpoint,
   compilation_cache,
   loop,
+  metric_writer,
   resolve,
   run_folder,
   scoring,
@@ -144,6 +146,7 @@ def run(folder: JobFolder) -> int:
       "parameters": _count(outcome.state.params),
       "balance_parameters": _count(outcome.state.balance),
       "iterations": outcome.step,
+      "mined_pairs": mined_pairs.count(folder.run / metric_writer.FILE_NAME),
       "cost": costs.total(),
       "host_cores": os.cpu_count(),
       "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -97,10 +97,14 @@ def test_a_run_logs_and_remembers(place, finished):
     for line in (finished / "metrics.jsonl").read_text().splitlines()
   ]
   losses = {f"loss/{n}" for n in ("mdl", "cml", "al", "rj", "total")}
-  counts = {f"mining/{n}" for n in ("positives", "true_positives", "threshold")}
-  assert losses | counts <= lines[-1].keys()
+  counts = ("pairs", "positives", "true_pairs", "true_positives", "threshold")
+  assert losses | {f"mining/{n}" for n in counts} <= lines[-1].keys()
   # Half an epoch of four iterations before anything is mined.
   assert lines[0]["loss/mdl"] == 0 < lines[-1]["loss/mdl"]
+  assert lines[0]["mining/pairs"] == lines[0]["mining/true_pairs"] == 0
+  pairs, positives, true, both, _ = (lines[-1][f"mining/{n}"] for n in counts)
+  assert both <= min(positives, true)
+  assert max(positives, true) <= pairs > 0
   state = tiny_run.leaves(finished)
   assert state["memory/multilabels"].shape == (64, 12)
   assert not state["memory/seen"][18:].any()
