@@ -74,8 +74,8 @@ _BEFORE_AND_AFTER = Study(
   ),
   settings=("site",),
   metrics=_METRICS,
-  note=f"{_NOTE} The published mAP is by the rule of MAR's code, higher than the "
-  "usual one wherever the first match is not the first answer.",
+  note=f"{_NOTE} The published mAP is by the rule of MAR's code, higher than "
+  "the usual one wherever the first match is not the first answer.",
 )
 _RATIO = _sweep(
   "mar_ratio",

@@ -1,0 +1,68 @@
+"""Makes a site of a test set: half of its persons to learn from, half to find.
+
+  python experiments/mar/halve_persons.py DATASET --out=site.csv [--seed=2020]
+
+DATASET is a description as everywhere, for example
+"pku_reid:DIR?partial=allow". Its first fold is taken: all images of a random
+half of the persons (the larger, if they are odd) are written as train, which
+MAR learns from without labels; those of the others stay queries and gallery.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import pathlib
+import sys
+
+import numpy as np
+
+from metabin_jax.data import manifest, readers
+from metabin_jax.data.records import UNKNOWN_CAMERA
+from metabin_jax.errors import UserError
+
+
+def main() -> None:
+  """Writes the manifest."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument("dataset")
+  parser.add_argument("--out", type=pathlib.Path, required=True)
+  parser.add_argument("--seed", type=int, default=2020)
+  args = parser.parse_args()
+  try:
+    dataset = readers.open_dataset(args.dataset)
+  except UserError as error:
+    parser.error(str(error))
+  if not dataset.folds:
+    parser.error(f"{args.dataset} has no query and no gallery.")
+  fold = dataset.folds[0]
+  pids = sorted({record.pid for record in fold.query})
+  drawn = np.random.default_rng(args.seed).permutation(pids)
+  learned = set(drawn[: (len(pids) + 1) // 2].tolist())
+  out = args.out.absolute()
+  out.parent.mkdir(parents=True, exist_ok=True)
+  with out.open("w", newline="", encoding="utf-8") as file:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(manifest.REQUIRED_COLUMNS)
+    for part, records in (("query", fold.query), ("gallery", fold.gallery)):
+      for record in records:
+        known = record.camid != UNKNOWN_CAMERA
+        writer.writerow(
+          (
+            os.path.relpath(record.path, out.parent),
+            record.pid.removeprefix(f"{dataset.name}/"),
+            record.camid if known else "unknown",
+            dataset.name,
+            "train" if record.pid in learned else part,
+          )
+        )
+  print(
+    f"{out}: {len(learned)} persons to learn from, "
+    f"{len(pids) - len(learned)} to find",
+    file=sys.stderr,
+  )
+
+
+if __name__ == "__main__":
+  main()
