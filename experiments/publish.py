@@ -1,9 +1,9 @@
 """Copies a study's numbers beside its README: table, JSON, CSV, bars.
 
   metabin repro table4 --seeds=3
-  python experiments/publish.py table4 [--out=runs/repro]
+  python experiments/publish.py table4 [--out=runs/repro] [--name=table4_mine]
 
-Writes experiments/<study>/results.json (all numbers of `metabin repro`),
+Writes experiments/<study, or name>/results.json (all numbers of `metabin repro`),
 results.csv (one line a seed and score), bars.png with bars.csv, and the part of
 README.md between the two marks; what stands outside them is left alone.
 """
@@ -31,14 +31,18 @@ def main() -> None:
   parser.add_argument("studies", nargs="+", metavar="STUDY")
   parser.add_argument("--out", type=pathlib.Path, default="runs/repro")
   parser.add_argument("--scale", default="quick")
+  parser.add_argument("--name", help="folder for one study that is not its own")
   args = parser.parse_args()
+  if args.name and len(args.studies) > 1:
+    parser.error("--name takes one study.")
   for study in args.studies:
     if not (args.out / args.scale / f"{study}.json").exists():
       parser.error(
         f"{args.out / args.scale} has no {study}.json; `metabin repro {study} "
         f"--collect --out={args.out}` writes it."
       )
-    publish(args.out / args.scale / f"{study}.json", HERE / study)
+    source = args.out / args.scale / f"{study}.json"
+    publish(source, HERE / (args.name or study))
 
 
 def publish(source: pathlib.Path, folder: pathlib.Path) -> None:
