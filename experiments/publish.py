@@ -3,9 +3,10 @@
   metabin repro table4 --seeds=3
   python experiments/publish.py table4 [--out=runs/repro] [--name=table4_mine]
 
-Writes experiments/<study, or name>/results.json (all numbers of `metabin repro`),
-results.csv (one line a seed and score), bars.png with bars.csv, and the part of
-README.md between the two marks; what stands outside them is left alone.
+Writes experiments/<study, or name>/results.json (all numbers of `metabin
+repro`), results.csv (one line a seed and score), bars.png with bars.csv, and
+the part of README.md between the two marks; what stands outside them is left
+alone.
 """
 
 from __future__ import annotations

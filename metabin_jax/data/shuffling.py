@@ -23,8 +23,8 @@ def epoch_length(pool: Pool, batch_size: int) -> int:
   count = len(pool.pid)
   if count < batch_size:
     raise UserError(
-      f"a batch of {batch_size} images is more than the sources have; use a "
-      f"batch size of at most {count}."
+      f"a batch of {batch_size} images is more than the sources have; use "
+      f"data.batch_size={count} or less."
     )
   return count // batch_size
 

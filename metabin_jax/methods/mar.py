@@ -103,8 +103,9 @@ def create_memory(
 
 def empty_memory(num_images: int, num_agents: int) -> Memory:
   """A memory of the right shapes, to be filled or restored."""
-  zeros = jnp.zeros(num_agents)
-  return create_memory(num_images, 0.0, cross_view.Centers(zeros, zeros))
+  # An array each: the step is given both to write over.
+  centers = cross_view.Centers(jnp.zeros(num_agents), jnp.zeros(num_agents))
+  return create_memory(num_images, 0.0, centers)
 
 
 def log_multilabels(

@@ -39,7 +39,7 @@ MAR_ARMS: tuple[Arm, ...] = (
   Arm(
     "mar_start",
     "CE on the sources (MAR's start)",
-    {"method": "joint", **_NETWORK},
+    {"method": "joint", **_NETWORK, "meta.first_base_updates": 1},
     full={
       **_FULL,
       "data.batch_size": 64,

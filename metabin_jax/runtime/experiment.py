@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -244,12 +245,18 @@ def count_rows(plan: batches.BatchPlan) -> list[tuple[int, str]]:
   return rows
 
 
-def fingerprint(records: Sequence[Record]) -> str:
-  """SHA-256 over the labels of the training images, in order, paths apart.
+def fingerprint(records: Sequence[Record], *, names: bool = False) -> str:
+  """SHA-256 over the labels of the training images, in order, folders apart.
 
   Two runs with one fingerprint number persons and images alike.
+
+  Args:
+    records: the images.
+    names: also over the names of their files.
   """
-  labels = [(r.pid, r.camid, r.domain) for r in records]
+  labels: list[tuple] = [(r.pid, r.camid, r.domain) for r in records]
+  if names:
+    labels += [(pathlib.PurePath(record.path).name,) for record in records]
   return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
 
 

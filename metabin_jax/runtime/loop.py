@@ -96,7 +96,10 @@ def _train(config, sources, unlabelled, workdir, stop, say) -> Outcome:
     unlabelled,
   )
   if further:
-    description["unlabelled_sha256"] = experiment.fingerprint(further)
+    # Their labels may say nothing, and the memory has a row for each image.
+    description["unlabelled_sha256"] = experiment.fingerprint(
+      further, names=True
+    )
   distributed.check_equal(
     {
       "their versions": description["versions"],
@@ -202,7 +205,8 @@ def _run(
     if found is None:
       _save(store, start, state, description)
     return Outcome(start, total, vote.signal_number, parts.network, state)
-  if found is None and config.data.unlabelled:
+  # Also of a run that was stopped before: what it has saved is still empty.
+  if start == 0 and config.data.unlabelled:
     say("looking at every image without a label once")
     state = state.replace(memory=_remember(config, parts, state, pixels))
   watch = _Watch()

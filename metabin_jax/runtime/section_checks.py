@@ -269,6 +269,21 @@ def check_mar(config: Any) -> None:
       f"model.neck is {config.model.neck!r}, and method 'mar' compares what "
       "the network pools; set it to 'none'."
     )
+  if tuple(config.loss.base) != ("ce",):
+    raise UserError(
+      f"loss.base is {tuple(config.loss.base)}, and method 'mar' has losses of "
+      "its own; set it to ('ce',)."
+    )
+  if config.model.heads != "none":
+    raise UserError(
+      f"model.heads is {config.model.heads!r}, and method 'mar' does not train "
+      "them; set it to 'none'."
+    )
+  if config.optim.joint_rho:
+    raise UserError(
+      "optim.joint_rho is True, and method 'mar' leaves rho as it is; set it "
+      "to False."
+    )
 
 
 def is_number(value: Any) -> bool:

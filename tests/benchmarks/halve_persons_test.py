@@ -57,12 +57,18 @@ def test_the_seed_draws(tmp_path, monkeypatch, spec):
     for seed in range(20)
   }
   assert len(drawn) > 1
-  again = [
-    (tmp_path / f"{name}.csv").read_text() == (tmp_path / "0.csv").read_text()
-    for name in ("0", "again")
-    if halve(monkeypatch, spec, tmp_path / f"{name}.csv", 0)
-  ]
-  assert all(again)
+  halve(monkeypatch, spec, tmp_path / "again.csv", 0)
+  again = (tmp_path / "again.csv").read_text()
+  assert again == (tmp_path / "0.csv").read_text()
+
+
+def test_a_file_is_not_written_over(tmp_path, monkeypatch, capsys, spec):
+  (tmp_path / "site.csv").write_text("mine")
+  with pytest.raises(SystemExit) as stopped:
+    halve(monkeypatch, spec, tmp_path / "site.csv")
+  assert stopped.value.code == 2
+  assert "exists" in capsys.readouterr().err
+  assert (tmp_path / "site.csv").read_text() == "mine"
 
 
 def test_a_data_set_without_a_test_is_refused(tmp_path, monkeypatch, capsys):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import tiny_run
 
 from metabin_jax.cli.main import main
 from metabin_jax.models import registry
+from metabin_jax.runtime import loop
 
 BACKBONE = """
 from flax import linen as nn
@@ -144,6 +147,41 @@ def test_a_run_that_was_cut_ends_the_same(place, finished, tmp_path):
   assert tiny_run.train(workdir, *mar(place), "--config.train.steps=4") == 0
   assert tiny_run.train(workdir, *mar(place)) == 0
   tiny_run.assert_same_run(finished, workdir)
+
+
+def test_a_run_that_was_stopped_before_it_looked_ends_the_same(
+  place, finished, tmp_path, monkeypatch, capsys
+):
+  workdir = tmp_path / "run"
+  prepare = loop._prepare_pixels
+
+  def signal_and_prepare(*args):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return prepare(*args)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(loop, "_prepare_pixels", signal_and_prepare)
+    assert tiny_run.train(workdir, *mar(place)) == 128 + signal.SIGTERM
+  assert "looking at every image" not in capsys.readouterr().err
+  assert tiny_run.train(workdir, *mar(place)) == 0
+  assert capsys.readouterr().err.count("looking at every image") == 1
+  tiny_run.assert_same_run(finished, workdir)
+
+
+def test_renamed_images_do_not_continue_a_run(
+  place, finished, tmp_path, capsys
+):
+  """Their labels alone would not tell, as all of a site may be the same."""
+  workdir = tmp_path / "run"
+  shutil.copytree(finished, workdir)
+  shutil.copytree(place[0] / "site", tmp_path / "site")
+  (tmp_path / "site" / "0.png").rename(tmp_path / "site" / "new.png")
+  lines = (place[0] / "site.csv").read_text().replace("/0.png", "/new.png")
+  (tmp_path / "site.csv").write_text(lines)
+  file = tmp_path / "site.csv"
+  words = mar(place, f"--config.data.unlabelled=('manifest:{file}',)")
+  assert tiny_run.train(workdir, *words) == 2
+  assert "the images of data.unlabelled" in capsys.readouterr().err
 
 
 def test_other_images_do_not_continue_a_run(place, finished, tmp_path, capsys):

@@ -121,6 +121,8 @@ def test_fingerprint_is_of_labels_and_their_order(records):
   moved = [dataclasses.replace(r, path="/x" + r.path) for r in records]
   assert experiment.fingerprint(moved) == one
   assert experiment.fingerprint(records[::-1]) != one
+  named = experiment.fingerprint(records, names=True)
+  assert experiment.fingerprint(moved, names=True) == named != one
   for field, value in (("pid", "z"), ("camid", 99), ("domain", "z")):
     changed = [dataclasses.replace(records[0], **{field: value}), *records[1:]]
     assert experiment.fingerprint(changed) != one

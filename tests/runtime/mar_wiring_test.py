@@ -19,6 +19,7 @@ SMALL = {
   "model.norm": "bn",
   "model.neck": "none",
   "data.sampler": "shuffle",
+  "loss.base": ("ce",),
   "data.batch_size": 8,
   "data.unlabelled": ("manifest:site.csv",),
   "mar.batch_size": 6,
@@ -111,6 +112,10 @@ def test_every_key_has_a_case():
   [
     ({"model__neck": "batch_norm"}, "set it to 'none'"),
     ({"method": "joint", "loss__base": ("ce",)}, "is for method 'mar'"),
+    ({"loss__base": ("ce", "triplet")}, r"set it to \('ce',\)"),
+    ({"loss__base": ("triplet",)}, r"set it to \('ce',\)"),
+    ({"model__heads": "bnta"}, "does not train them"),
+    ({"optim__joint_rho": True, "model__norm": "bin"}, "leaves rho as it is"),
     ({"mar__ratio": 1.5}, "from 0 to 1"),
     ({"mar__center_momentum": 2.0}, "from 0 to 1, or None"),
     ({"mar__batch_size": 1}, "at least 2 images"),
