@@ -138,7 +138,8 @@ def _mined(rows: Sequence[Row]) -> list[str]:
   body = [
     [row["label"], stage, *(_spread(found[n]) for n in mined_pairs.SHARES)]
     for row in _one_a_run(rows)
-    for stage, found in row["mined_pairs"].items()
+    # Files of before they were counted have none.
+    for stage, found in row.get("mined_pairs", {}).items()
   ]
   if not body:
     return []

@@ -112,4 +112,4 @@ def test_the_table():
     "| MAR | first quarter | 100.0 | 10.0 | - | 40.0 |",
     "| MAR | last quarter | 100.0 | 10.0 | - | 40.0 |",
   ]
-  assert render._mined([none]) == []
+  assert render._mined([none, {"label": "old", "jobs": ["c"]}]) == []
