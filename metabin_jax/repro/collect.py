@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from metabin_jax.repro import job_folder, mined_pairs, origins
+from metabin_jax.repro import changes, job_folder, mined_pairs, origins
 from metabin_jax.repro.jobs import Cell, Choice
 from metabin_jax.repro.types import Study, scoring_name
 
@@ -44,8 +44,10 @@ def collect(
     run", "failed" or "stale"), "ours" and "best_on_target" (target or
     "average" -> metric -> {"mean", "std": sample deviation over the seeds, null
     for one, "values"}), "published", "source", "cost", "evaluation" (how the
-    row was scored, if otherwise than its run) and "mined_pairs" (stage -> share
-    of `mined_pairs.SHARES` -> as in "ours", or None). In percent. At the
+    row was scored, if otherwise than its run), "change" (such a row's
+    difference, run by run, to the runs' own way: as in "ours") and
+    "mined_pairs" (stage -> share of `mined_pairs.SHARES` -> as in "ours", or
+    None). In percent. At the
     full scale, with nothing changed and nothing missing from the data,
     "difference" is ours - published; other numbers cannot be compared with
     published ones.
@@ -63,6 +65,8 @@ def collect(
     results, missing = _load(cell, configs, out)
     used |= results
     rows.append(_row(study, cell, results, missing, comparable))
+  for row in rows:
+    row["change"] = changes.against_own(row, rows)
   return {
     "study": study.name,
     "title": study.title,

@@ -26,6 +26,10 @@ _OTHERWISE = (
   "Rows that share a training run with others, and how they are scored in "
   "place of that run's own way:"
 )
+_CHANGE = (
+  "What these change in the very same runs, average over the targets, in "
+  "percentage points: mean ± deviation of the differences (seed by seed)."
+)
 _MINED = (
   "Mined pairs of the site, shares in percent, in the first and the last "
   "quarter of the logged iterations that mined. Positive: taken for one "
@@ -119,6 +123,7 @@ def _setting(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
     lines += [
       f"* {row['label']}: {text}" for row in run for text in row["evaluation"]
     ]
+  lines += _changes(run, data)
   lines += _mined(run)
   lines += ["", _COST, ""]
   lines += table(
@@ -131,6 +136,36 @@ def _setting(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
   if not all(row["cost"]["complete"] for row in run):
     lines += ["", "≥: a process was killed and its last minutes are not known."]
   return lines
+
+
+def _changes(rows: Sequence[Row], data: Mapping[str, Any]) -> list[str]:
+  """What each way of scoring changes, where runs are shared."""
+  changed = [row for row in rows if row.get("change")]
+  if not changed:
+    return []
+  body = [
+    [
+      row["label"],
+      row["arm"],
+      *(_signed(row["change"][AVERAGE].get(m)) for m in data["metrics"]),
+    ]
+    for row in changed
+  ]
+  heading = ["row", "arm", *data["metrics"]]
+  return ["", _CHANGE, "", *table(heading, body)]
+
+
+def _signed(found: Mapping[str, Any] | None) -> str:
+  if found is None:
+    return _NONE
+  # Nothing is without a sign: -0.04 is +0.0.
+  mean, *each = (
+    f"{round(value, 1) + 0.0:+.1f}"
+    for value in (found["mean"], *found["values"])
+  )
+  if found["std"] is None:
+    return mean
+  return f"{mean} ± {found['std']:.1f} ({', '.join(each)})"
 
 
 def _mined(rows: Sequence[Row]) -> list[str]:
