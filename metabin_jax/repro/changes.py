@@ -6,9 +6,10 @@ each run tells them apart.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from metabin_jax.repro.spread import spread
 
 Row = Mapping[str, Any]
 
@@ -34,14 +35,12 @@ def against_own(row: Row, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
   for target, metrics in row["ours"].items():
     before = own["ours"].get(target, {})
     found[target] = {
-      metric: _spread(spread["values"], before[metric]["values"])
-      for metric, spread in metrics.items()
+      metric: spread(_minus(now["values"], before[metric]["values"]))
+      for metric, now in metrics.items()
       if metric in before
     }
   return found
 
 
-def _spread(after: Sequence[float], before: Sequence[float]) -> dict[str, Any]:
-  values = [a - b for a, b in zip(after, before, strict=True)]
-  deviation = statistics.stdev(values) if len(values) > 1 else None
-  return {"mean": statistics.fmean(values), "std": deviation, "values": values}
+def _minus(after: Sequence[float], before: Sequence[float]) -> list[float]:
+  return [a - b for a, b in zip(after, before, strict=True)]

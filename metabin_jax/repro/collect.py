@@ -11,6 +11,7 @@ from ml_collections import config_dict
 
 from metabin_jax.repro import changes, job_folder, mined_pairs, origins
 from metabin_jax.repro.jobs import Cell, Choice
+from metabin_jax.repro.spread import spread
 from metabin_jax.repro.types import Study, scoring_name
 
 AVERAGE = "average"
@@ -171,16 +172,6 @@ def _scores(
       if None not in shares:
         scores[target][metric] = spread([100 * share for share in shares])
   return scores
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-  """{"mean", "std": sample deviation, None for one value, "values"}."""
-  deviation = statistics.stdev(values) if len(values) > 1 else None
-  return {
-    "mean": statistics.fmean(values),
-    "std": deviation,
-    "values": list(values),
-  }
 
 
 def _mined_pairs(results: Sequence[Result]) -> dict[str, Any]:

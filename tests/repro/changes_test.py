@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from metabin_jax.repro import changes, collect, render
+from metabin_jax.repro import changes, render, spread
 
 
 def row(label, values, *, jobs=("a", "b"), evaluation=(), seeds=(1, 2)):
   ours = {
-    target: {"mAP": collect.spread([*values])} for target in ("average", "x")
+    target: {"mAP": spread.spread([*values])} for target in ("average", "x")
   }
   return {
     "label": label,
