@@ -18,9 +18,15 @@ def draw(count: int, height: int, width: int) -> np.ndarray:
 
   Returns:
     uint8 [count, height, width, 3]; the same for the same arguments.
+
+  Raises:
+    ValueError: for more than there are.
   """
   preset = presets.get_preset("tiny")
-  shots = listing.list_shots(preset)[:count]
+  shots = listing.list_shots(preset)
+  if not 0 < count <= len(shots):
+    raise ValueError(f"there are 1 to {len(shots)} pictures, not {count}")
+  shots = shots[:count]
   drawn = (
     render.render_image(preset, shot.domain, shot.pid, shot.camera, shot.frame)
     for shot in shots
