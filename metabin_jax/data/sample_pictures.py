@@ -20,7 +20,7 @@ def draw(count: int, height: int, width: int) -> np.ndarray:
     uint8 [count, height, width, 3]; the same for the same arguments.
 
   Raises:
-    ValueError: for more than there are.
+    ValueError: for none, or for more than there are.
   """
   preset = presets.get_preset("tiny")
   shots = listing.list_shots(preset)
