@@ -95,9 +95,6 @@ def home(tmp_path, monkeypatch):
   (tmp_path / "configs").symlink_to(ROOT / "configs")
   monkeypatch.chdir(tmp_path)
   monkeypatch.setenv("METABIN_CACHE", str(tmp_path / "cache"))
-  monkeypatch.setenv(
-    "JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "xla-tests")
-  )
   return tmp_path
 
 

@@ -17,10 +17,6 @@ from metabin_jax.cli.main import main
 from metabin_jax.runtime.checkpoint import CheckpointStore
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-# Commands, here and in processes of their own, share one cache of programs.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
-  REPOSITORY / ".cache" / "xla-tests"
-)
 os.environ["METABIN_CACHE"] = str(REPOSITORY / ".cache" / "tests")
 
 STEPS = 6

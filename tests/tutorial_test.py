@@ -16,7 +16,7 @@ import sys
 
 import numpy as np
 import pytest
-import tiny_run  # its compilation cache
+import tiny_run
 from PIL import Image
 
 from metabin_jax.cli import main as cli

@@ -55,7 +55,8 @@ def meta_step(order):
   ("make", "domains"),
   [
     (base_step, [(0, 1, 2)]),
-    *((meta_step(o), [(0, 1), (2,)]) for o in ("first", "reverse")),
+    (meta_step("first"), [(0, 1), (2,)]),
+    pytest.param(meta_step("reverse"), [(0, 1), (2,)], marks=pytest.mark.slow),
   ],
 )
 def test_steps_of_both_forms_are_equal(make, domains):

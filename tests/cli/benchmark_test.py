@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-import tiny_run  # its compilation cache
+import tiny_run
 
 from metabin_jax.cli.main import main
 from metabin_jax.data import protocols, splits
@@ -77,6 +77,7 @@ def check_scores(data, text):
   assert len(data["training"]["run"]) == 5
 
 
+@pytest.mark.slow
 def test_a_small_network_trains_and_is_scored(place, capsys):
   status = train(
     place,

@@ -93,7 +93,9 @@ def assert_slopes(agree, item, gradient, loss, point):
     agree(f"mldg against central differences: {item}", error, 1e-7)
 
 
-@pytest.mark.parametrize("combined", [False, True])
+@pytest.mark.parametrize(
+  "combined", [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_second_order_is_the_slope_of_the_whole_map(agree, float64, combined):
   start, inner, outer, sizes, gradient = maps()
   slope_of_inner = jax.jit(jax.grad(inner))
@@ -130,7 +132,9 @@ def test_combined_adds_the_gradient_of_the_meta_train_loss(agree, float64):
     assert_slopes(agree, "combined", with_it - without, inner, start)
 
 
-@pytest.mark.parametrize("combined", [False, True])
+@pytest.mark.parametrize(
+  "combined", [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_second_order_without_inner_step_is_first_order(float64, combined):
   *_, gradient = maps()
   first, second = (gradient(0.0, order, combined) for order in (False, True))

@@ -25,8 +25,15 @@ from metabin_jax.methods import state as train_state
 from metabin_jax.models import registry
 
 
-@pytest.mark.parametrize("second_order", [False, True])
-@pytest.mark.parametrize("combined", [False, True])
+@pytest.mark.parametrize(
+  ("second_order", "combined"),
+  [
+    (False, False),
+    (True, True),
+    pytest.param(False, True, marks=pytest.mark.slow),
+    pytest.param(True, False, marks=pytest.mark.slow),
+  ],
+)
 def test_one_more_update_of_the_same_optimizers(second_order, combined):
   state, tx_params, tx_balance = tiny.make_state(rate=RHO_LR)
   random = np.random.default_rng(0)

@@ -111,7 +111,10 @@ def test_large_networks_float64(agree, float64, network, gates):
   check_float64(agree, network, gates)
 
 
-@pytest.mark.parametrize("network", ["resnet18", "mobilenetv2_1.0"])
+@pytest.mark.parametrize(
+  "network",
+  ["resnet18", pytest.param("mobilenetv2_1.0", marks=pytest.mark.slow)],
+)
 def test_float32(agree, network):
   outputs, _ = compute(network, dtype=jnp.float32, products=False)
   with rules.load(f"c_forward_{network}.npz") as golden:

@@ -39,7 +39,13 @@ def make_network(norm):
   return network, draw(variables)
 
 
-@pytest.mark.parametrize("norm", INSTANCE)
+@pytest.mark.parametrize(
+  "norm",
+  [
+    pytest.param(norm, marks=pytest.mark.slow if norm != "osnet_ain" else ())
+    for norm in INSTANCE
+  ],
+)
 def test_network_against_the_reference(norm, float64):
   network, variables = make_network(norm)
   got, after = jax.jit(

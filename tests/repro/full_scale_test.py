@@ -6,7 +6,6 @@ import importlib
 import json
 
 import pytest
-import tiny_run
 from miniatures import dukemtmc
 
 from metabin_jax.cli.main import main
@@ -79,8 +78,6 @@ def place_fixture(tmp_path_factory):
 def test_every_arm_of_a_study(place, monkeypatch, study, setting):
   monkeypatch.setenv("METABIN_DATA", str(place / "data"))
   monkeypatch.setenv("METABIN_CACHE", str(place / "cache"))
-  programs = tiny_run.REPOSITORY / ".cache" / "xla-tests"
-  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(programs))
   # Minutes of timing otherwise; specification_test.py looks at its numbers.
   measure = specification.measure
   monkeypatch.setattr(

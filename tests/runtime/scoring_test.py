@@ -114,8 +114,15 @@ def adapt_to(loaded, config, load, paths):
   return found.variables
 
 
-@pytest.mark.parametrize("which", ["gallery", "all"])
-@pytest.mark.parametrize("method", ["adabn", "bnta"])
+@pytest.mark.parametrize(
+  ("method", "which"),
+  [
+    ("adabn", "gallery"),
+    ("adabn", "all"),
+    ("bnta", "gallery"),
+    pytest.param("bnta", "all", marks=pytest.mark.slow),
+  ],
+)
 def test_each_fold_is_adapted_to_apart(workdir, method, which, monkeypatch):
   """Two folds: each is embedded by what its own images alone have moved."""
   loaded = scoring.load_run(workdir)
