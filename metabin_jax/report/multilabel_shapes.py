@@ -115,8 +115,9 @@ def draw(figure: Any, data: Mapping[str, Shapes]) -> None:
       axes.plot(
         middle,
         100 * shares,
-        color=style.COLOURS[number % len(style.COLOURS)],
+        **style.series(number),
         linewidth=1,
+        markevery=(number, 6),
         label=f"view {view}",
       )
     axes.plot(

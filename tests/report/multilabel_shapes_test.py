@@ -59,9 +59,13 @@ def test_it_is_drawn(tmp_path):
     for name in ("one", "other")
   }
   file = tmp_path / "a.png"
-  style.save_figure(
-    file,
-    lambda figure: multilabel_shapes.draw(figure, data),
-    multilabel_shapes.size(data),
-  )
+  looks = set()
+
+  def draw(figure):
+    multilabel_shapes.draw(figure, data)
+    for line in figure.axes[0].lines:
+      looks.add((line.get_color(), line.get_linestyle()))
+
+  style.save_figure(file, draw, multilabel_shapes.size(data))
   assert file.stat().st_size > 10_000
+  assert len(looks) == 7 + 1  # each view, and the normal distribution
