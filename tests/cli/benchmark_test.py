@@ -77,7 +77,6 @@ def check_scores(data, text):
   assert len(data["training"]["run"]) == 5
 
 
-@pytest.mark.slow
 def test_a_small_network_trains_and_is_scored(place, capsys):
   status = train(
     place,

@@ -67,7 +67,6 @@ def train(folder, *options, status=0) -> str:
   )
 
 
-@pytest.mark.slow
 def test_it_trains_and_is_scored_again(folder):
   train(folder)
   run = json.loads((folder / "runs/layer/run.json").read_text())
